@@ -831,7 +831,7 @@ fn needed(request: &DescriptorProto) -> Vec<u8> {
 
 /// The request in which the field has these bytes.
 fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
-    let (_, above) = place.way.split_last().unwrap();
+    let (_, above) = place.path.split_last().unwrap();
     for number in above.iter().rev() {
         let inner = std::mem::take(&mut bytes);
         encode_key(*number, WireType::LengthDelimited, &mut bytes);
@@ -862,19 +862,19 @@ async fn what_has_too_many_items_is_refused_before_it_is_decoded(
     let fields = fields_of_requests(|field| field.label() == Label::Repeated);
     assert!(fields.len() > 30, "{}", fields.len());
     for (place, sent) in fields.into_iter().zip(1..) {
-        let Place { rpc, way, .. } = &place;
+        let Place { rpc, path, .. } = &place;
         let mut entries = Vec::new();
         for _ in 0..60_001 {
-            encode_key(way[way.len() - 1], WireType::LengthDelimited, &mut entries);
+            encode_key(path[path.len() - 1], WireType::LengthDelimited, &mut entries);
             entries.push(0);
         }
         let outcome = grpc(&server, rpc, None, request(&place, entries)).await;
         assert_eq!(
             outcome.told, "InvalidArgument INVALID_FIELD",
-            "{rpc} {way:?}"
+            "{rpc} {path:?}"
         );
         let counted = server.refused("max_message_items").await;
-        assert!(counted >= before + sent, "{rpc} {way:?}");
+        assert!(counted >= before + sent, "{rpc} {path:?}");
     }
 }
 
@@ -891,15 +891,15 @@ async fn integers_at_the_ends_of_their_ranges_are_no_fault_of_ours(
     });
     assert!(fields.len() > 10, "{}", fields.len());
     for place in fields {
-        let Place { rpc, way, .. } = &place;
+        let Place { rpc, path, .. } = &place;
         for value in [i64::from(i32::MIN), i64::from(i32::MAX), i64::MIN, i64::MAX] {
             let mut field = Vec::new();
-            encode_key(way[way.len() - 1], WireType::Varint, &mut field);
+            encode_key(path[path.len() - 1], WireType::Varint, &mut field);
             encode_varint(value.cast_unsigned(), &mut field);
             let outcome = grpc(&server, rpc, None, request(&place, field)).await;
             let is_fault = ["Internal", "Unknown", "Unavailable"];
             let is_fault = is_fault.iter().any(|code| outcome.told.starts_with(code));
-            assert!(!is_fault, "{rpc} {way:?} {value}: {outcome:?}");
+            assert!(!is_fault, "{rpc} {path:?} {value}: {outcome:?}");
         }
     }
 }
