@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Appends products to each of the collections, in the given order, or removes them. Products that
-/// are already in a list keep their positions. The result has the products if `return_products` is set, else
-/// it is empty.
+/// are already in a list keep their positions. The result has the products if `return_products` is
+/// set, else it is empty.
 #[derive(Clone, Debug)]
 pub struct AssignProducts {
     /// The products.

@@ -190,7 +190,8 @@ impl Children<'_> {
             return Ok(directory);
         }
         let directory = self.stored_directory().await?;
-        // A writing transaction may not be committed: its directories are cached by `cache_after_commit`.
+        // A writing transaction may not be committed: its directories are cached by
+        // `cache_after_commit`.
         if let Some(version) = self.version
             && self.tx.session().is_snapshot
         {
