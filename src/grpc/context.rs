@@ -76,7 +76,7 @@ impl Context {
         caller: &Caller,
         command: C,
         encode: impl FnOnce(C::Response) -> M,
-    ) -> Result<Executed<M>> {
+    ) -> Result<WriteResponse<M>> {
         let (message, replayed) = match self.service.execute(caller, command).await? {
             Executed::New(value) => (encode(value), None),
             Executed::Replayed(StoredResponse::Whole(bytes)) => (decoded(&bytes)?, Some("stored")),
@@ -88,7 +88,7 @@ impl Context {
                 (message, Some("current"))
             }
         };
-        Ok(Executed { message, replayed })
+        Ok(WriteResponse { message, replayed })
     }
 
     /// Reads the current state of a collection of which only a summary was stored. If it was
@@ -124,7 +124,7 @@ pub(super) trait Written: Message + Default {
 }
 
 /// The outcome of a write.
-pub(super) struct Executed<M> {
+pub(super) struct WriteResponse<M> {
     pub(super) message: M,
     /// For a replayed response, its source, sent as `idempotency-replayed`: `stored`, or `current`
     /// if the response was too large to store and was read again.
@@ -136,16 +136,16 @@ pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
 }
 
 /// Like [`reply`], for writes: adds the header `idempotency-replayed` to replayed responses.
-pub(super) fn reply_written<M>(result: Result<Executed<M>>) -> Reply<M> {
+pub(super) fn reply_written<M>(result: Result<WriteResponse<M>>) -> Reply<M> {
     reply_written_or(result, status)
 }
 
 /// Like [`reply_written`], with a conversion of errors of the caller's choice.
 pub(super) fn reply_written_or<M>(
-    result: Result<Executed<M>>,
+    result: Result<WriteResponse<M>>,
     status: fn(&Error) -> Status,
 ) -> Reply<M> {
-    let Executed { message, replayed } = result.map_err(|error| status(&error))?;
+    let WriteResponse { message, replayed } = result.map_err(|error| status(&error))?;
     let mut response = Response::new(message);
     if let Some(replayed) = replayed {
         let of = MetadataValue::from_static(replayed);

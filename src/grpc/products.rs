@@ -8,7 +8,7 @@ use tonic::Request;
 
 use super::{
     context::{
-        Context, Executed, Reply, SUMMARY_IDS, Written, reply, reply_written, required, retry,
+        Context, Reply, SUMMARY_IDS, WriteResponse, Written, reply, reply_written, required, retry,
     },
     decode, encode,
     pb::{self, product_service_server::ProductService},
@@ -42,7 +42,7 @@ impl Products {
     async fn upsert(
         &self,
         request: Request<pb::UpsertProductsRequest>,
-    ) -> Result<Executed<pb::UpsertProductsResponse>> {
+    ) -> Result<WriteResponse<pb::UpsertProductsResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpsertProducts",
@@ -150,7 +150,7 @@ impl Products {
     async fn delete(
         &self,
         request: Request<pb::DeleteProductsRequest>,
-    ) -> Result<Executed<pb::DeleteProductsResponse>> {
+    ) -> Result<WriteResponse<pb::DeleteProductsResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "DeleteProducts",

@@ -4,7 +4,7 @@
 use tonic::{Request, Response};
 
 use super::{
-    context::{Context, Executed, Reply, Written, reply_written_or, required, retry},
+    context::{Context, Reply, WriteResponse, Written, reply_written_or, required, retry},
     decode, encode,
     error::status_of_rules,
     path,
@@ -136,7 +136,7 @@ impl RuleMethods {
     async fn change_entries(
         &self,
         request: Request<pb::ChangeRuleEntriesRequest>,
-    ) -> Result<Executed<pb::ChangeRuleEntriesResponse>> {
+    ) -> Result<WriteResponse<pb::ChangeRuleEntriesResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "ChangeRuleEntries",
@@ -184,7 +184,7 @@ impl RuleMethods {
     async fn change_kind(
         &self,
         request: Request<pb::ChangeCollectionKindRequest>,
-    ) -> Result<Executed<pb::ChangeCollectionKindResponse>> {
+    ) -> Result<WriteResponse<pb::ChangeCollectionKindResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "ChangeCollectionKind",
@@ -285,7 +285,7 @@ fn reply<T>(result: Result<T>) -> Reply<T> {
         .map_err(|error| status_of_rules(&error))
 }
 
-fn reply_written<M>(result: Result<Executed<M>>) -> Reply<M> {
+fn reply_written<M>(result: Result<WriteResponse<M>>) -> Reply<M> {
     reply_written_or(result, status_of_rules)
 }
 

@@ -7,8 +7,8 @@ use tonic::Request;
 
 use super::{
     context::{
-        Context, Executed, Reply, SUMMARY_IDS, Written, decoded, reply, reply_written, required,
-        retry,
+        Context, Reply, SUMMARY_IDS, WriteResponse, Written, decoded, reply, reply_written,
+        required, retry,
     },
     decode, encode,
     mask::{self, ReadMask},
@@ -78,7 +78,7 @@ impl Collections {
     async fn create(
         &self,
         request: Request<pb::CreateCollectionRequest>,
-    ) -> Result<Executed<pb::CreateCollectionResponse>> {
+    ) -> Result<WriteResponse<pb::CreateCollectionResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry("CreateCollection", &message.request_id, &message, created)?;
         let mut violations = Violations::default();
@@ -216,7 +216,7 @@ impl Collections {
     async fn update(
         &self,
         request: Request<pb::UpdateCollectionRequest>,
-    ) -> Result<Executed<pb::UpdateCollectionResponse>> {
+    ) -> Result<WriteResponse<pb::UpdateCollectionResponse>> {
         let (caller, mut message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpdateCollection",
@@ -250,7 +250,7 @@ impl Collections {
     async fn delete(
         &self,
         request: Request<pb::DeleteCollectionRequest>,
-    ) -> Result<Executed<pb::DeleteCollectionResponse>> {
+    ) -> Result<WriteResponse<pb::DeleteCollectionResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry("DeleteCollection", &message.request_id, &message, |()| {
             pb::DeleteCollectionResponse {}
@@ -274,7 +274,7 @@ impl Collections {
     async fn mutate(
         &self,
         request: Request<pb::MutateChildrenRequest>,
-    ) -> Result<Executed<pb::MutateChildrenResponse>> {
+    ) -> Result<WriteResponse<pb::MutateChildrenResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "MutateChildren",

@@ -179,7 +179,7 @@ async fn once<C: Command>(
     if let Some(stored) = requests::claim(tx, &retry.request).await? {
         let (StoredResponse::Whole(bytes) | StoredResponse::Summary(bytes)) = &stored;
         settings.memory.try_reserve(bytes.len())?;
-        metrics::replayed(match &kept {
+        metrics::replayed(match &stored {
             StoredResponse::Whole(_) => "whole",
             StoredResponse::Summary(_) => "summary",
         });

@@ -865,7 +865,11 @@ async fn what_has_too_many_items_is_refused_before_it_is_decoded(
         let Place { rpc, path, .. } = &place;
         let mut entries = Vec::new();
         for _ in 0..60_001 {
-            encode_key(path[path.len() - 1], WireType::LengthDelimited, &mut entries);
+            encode_key(
+                path[path.len() - 1],
+                WireType::LengthDelimited,
+                &mut entries,
+            );
             entries.push(0);
         }
         let outcome = grpc(&server, rpc, None, request(&place, entries)).await;
