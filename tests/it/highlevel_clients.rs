@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{done, request, response},
+    highlevel::{done, request, status_and_body},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";

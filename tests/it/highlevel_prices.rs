@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{done, request as send, response, with},
+    highlevel::{done, request as send, status_and_body, with},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";

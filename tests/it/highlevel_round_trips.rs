@@ -13,7 +13,7 @@ use crate::{
     auth::new_key,
     collections::{cheaper_than, rules},
     harness::{Server, named},
-    highlevel::{done, request, response, with},
+    highlevel::{done, request, status_and_body, with},
 };
 
 /// The tenant of requests that name none, so that all dialects use the same one.

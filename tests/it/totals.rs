@@ -192,7 +192,7 @@ async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine
                 all_there: false,
                 order: Vec::new(),
                 scan: None,
-                below: None,
+                descendants: None,
                 ancestors: Ancestors::Shown,
                 start: PageStart::First,
                 size: 10,
