@@ -9,7 +9,7 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
-        UnionType, WindowStatement,
+        UnionType,
     },
 };
 
@@ -193,27 +193,26 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
     if let Some(id) = id {
         next.and_where(row::Column::Id.gt(id.as_str()));
     }
-    // The database finds how many fit: a row for each would cost as much as the products do.
-    let by_id = || WindowStatement::new().order_by(ID, Order::Asc).take();
-    let total = Expr::from(Func::sum(Expr::col("bytes")));
-    let mut sums = Query::select();
-    sums.column(ID)
-        .expr_window_as(total, by_id(), "total")
-        .expr_window_as(Func::cust("row_number"), by_id(), "number")
-        .from_subquery(next, "next");
-    let (total, number) = (Expr::col("total"), Expr::col("number"));
-    let fits = total.clone().lte(BYTES_AT_ONCE as i64).or(number.eq(1));
-    let mut fit = Query::select();
-    fit.column(ID)
-        .expr(total.cast_as("bigint"))
-        .from_subquery(sums, "sums")
-        .and_where(fits)
-        .order_by(ID, Order::Desc)
-        .limit(1);
-    let fit: Vec<(String, i64)> = wanted::tuples(tx, &fit).await?;
-    let Some((last, bytes)) = fit.into_iter().next() else {
+    // Most pages fit whole, which takes no row for each product to know.
+    let mut whole = Query::select();
+    whole
+        .expr(Func::max(Expr::col(ID)))
+        .expr(Expr::from(Func::sum(Expr::col("bytes"))).cast_as("bigint"))
+        .from_subquery(next.clone(), "next");
+    let whole: Vec<(Option<String>, Option<i64>)> = wanted::tuples(tx, &whole).await?;
+    let Some((Some(mut last), Some(bytes))) = whole.into_iter().next() else {
         return Ok((Vec::new(), 0));
     };
+    let mut bytes = count_from_row(bytes) as usize;
+    if bytes > BYTES_AT_ONCE {
+        let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
+        let sizes = next.iter().map(|(_, size)| count_from_row(*size) as usize);
+        let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
+        bytes = sizes.take(fit).sum();
+        if let Some((fitting, _)) = next.into_iter().take(fit).last() {
+            last = fitting;
+        }
+    }
     let mut select = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.lte(last.as_str()));
@@ -222,7 +221,7 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
     }
     let rows = select.order_by_asc(row::Column::Id).all(tx.db()).await?;
     let products = rows.into_iter().map(decode).collect::<Result<_>>()?;
-    Ok((products, count_from_row(bytes) as usize))
+    Ok((products, bytes))
 }
 
 /// Reads products and locks them against all changes until the transaction ends, in the order of
