@@ -77,8 +77,8 @@ impl Begin {
 pub(super) type Run<T> = for<'a> fn(&'a Connection, Statement) -> BoxFuture<'a, Result<T, DbErr>>;
 
 impl Connections {
-    /// Wraps a pool of up to `max` connections. `patience` is the timeout for a connection and its
-    /// first response. `cancelled` must be the value that the pool's release hook checks.
+    /// Wraps a pool of up to `max` connections. `acquire_timeout` is the timeout for a connection
+    /// and its first response. `cancelled` must be the value that the pool's release hook checks.
     pub(super) fn new(
         pool: DatabaseConnection,
         name: &'static str,
