@@ -35,6 +35,8 @@ use crate::{
 /// How long after the deadline of a request PostgreSQL aborts its statement. The request should
 /// time out first, with an error of its own.
 const STATEMENT_GRACE: Duration = Duration::from_secs(1);
+/// How long a server that stops tries to release its jobs.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The REST dialects that are served, the JSON API first. OpenAPI descriptions are listed in this
 /// order.
@@ -392,7 +394,9 @@ impl App {
         // Its transaction, if it is in one, ends with it.
         let _ = watching.await;
         if drained {
-            claims::release_or_warn(&self.store, Some(&owner)).await;
+            let release = claims::release_or_warn(&self.store, Some(&owner));
+            // A database that does not respond must not delay the exit: the leases end anyway.
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, release).await;
             self.store.close().await;
         }
         tracing::info!("shutdown complete");
