@@ -316,7 +316,7 @@ async fn check(commands: &mut Json) {
         problem["problem"]
             .as_str()
             .unwrap()
-            .contains("no such collection")
+            .contains("the collection does not exist")
     );
 }
 

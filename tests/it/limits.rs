@@ -236,7 +236,7 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
     make(&mut client, under("e", &["d"])).await.unwrap_err();
     let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
     assert!(
-        status.message().contains("more than 2 levels"),
+        status.message().contains("the limit of 2 levels"),
         "{status:?}"
     );
     make(&mut client, under("e", &["a"])).await.unwrap();

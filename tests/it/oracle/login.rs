@@ -181,7 +181,7 @@ async fn the_grant_stands_in_the_form_or_in_the_query(#[values(Sqlite, Postgres)
             assert_error(&send(request).await, 400, "400", "client_credentials");
         }
         let broken = with(&query, Some(form), r#"{"grant_type": "x"}"#);
-        assert_error(&send(broken).await, 400, "400", "no form");
+        assert_error(&send(broken).await, 400, "400", "not a form");
     }
 }
 
