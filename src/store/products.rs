@@ -209,7 +209,7 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
         let sizes = next.iter().map(|(_, size)| count_from_row(*size) as usize);
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         bytes = sizes.take(fit).sum();
-        if let Some((fitting, _)) = next.into_iter().take(fit).last() {
+        if let Some((fitting, _)) = next.into_iter().take(fit).next_back() {
             last = fitting;
         }
     }

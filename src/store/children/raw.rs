@@ -216,7 +216,7 @@ pub(super) async fn homes(
     homes_by(tx, list, &HOMES, wanted).await
 }
 
-/// Like [`homes`], and whether the tenant has a job.
+/// Like [`homes()`], and whether the tenant has a job.
 pub(super) async fn homes_and_job(
     tx: &Tx,
     list: ChildType,
