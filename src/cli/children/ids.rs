@@ -304,13 +304,13 @@ mod tests {
                 b"",
                 Format::Csv,
                 ONE,
-                ", line 1: no column is named \"id\", of []",
+                ", line 1: no column is named \"id\"; columns: []",
             ),
             (
                 b"Id,x\n",
                 Format::Csv,
                 ONE,
-                r#", line 1: no column is named "id", of ["Id", "x"]"#,
+                r#", line 1: no column is named "id"; columns: ["Id", "x"]"#,
             ),
             (
                 b"id,id\n",
