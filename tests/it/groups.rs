@@ -79,7 +79,9 @@ async fn work(tx: &Tx, unit: &Unit) -> Result<()> {
     locked.save(tx, &locale).await?;
     match unit.fate {
         Fate::Fails => Err(failed()),
-        Fate::Panics => panic!("it was to panic"),
+        // Without the panic hook: a backtrace of this large program can take longer than others
+        // wait for the writer.
+        Fate::Panics => std::panic::resume_unwind(Box::new("it was to panic")),
         Fate::Cancelled => {
             unit.hangs.notify_one();
             std::future::pending().await
@@ -142,6 +144,8 @@ async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<Child
 #[test]
 fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // A store is dropped within a runtime, also by an assertion that fails.
+    let _within = runtime.enter();
     let folder = tempfile::tempdir().unwrap();
     let store = runtime.block_on(new_store(Engine::Sqlite, folder.path()));
     let mut runner = TestRunner::new(ProptestConfig {
