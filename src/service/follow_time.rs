@@ -1,7 +1,10 @@
 //! Updates the lists of smart collections as time passes: products join and leave when their age
 //! crosses a limit in the rules.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use tokio::time::sleep;
@@ -23,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(25);
 /// The minimum and maximum number of products per step.
 const PRODUCTS: (usize, usize) = (1, 1_000);
+/// The maximum number of tenants until due products are looked for from the start again.
+const TENANTS: usize = 10_000;
 /// The number of products in the first step.
 const FIRST: usize = 32;
 
@@ -44,9 +49,18 @@ impl Service {
             let causes = causes(error);
             tracing::warn!(causes, "evaluating due products failed: {error}");
         };
-        let tenants = due::tenants(&self.store).await.inspect_err(warn);
-        for tenant in tenants.unwrap_or_default() {
-            let _ = self.follow_time_of(tenant).await.inspect_err(warn);
+        // The overdue products of a tenant that fails stay the earliest ones.
+        let mut seen = BTreeSet::new();
+        while seen.len() < TENANTS {
+            let tenants = due::tenants(&self.store, &seen).await.inspect_err(warn);
+            let tenants = tenants.unwrap_or_default();
+            if tenants.is_empty() {
+                return;
+            }
+            for tenant in &tenants {
+                let _ = self.follow_time_of(tenant.clone()).await.inspect_err(warn);
+            }
+            seen.extend(tenants);
         }
     }
 

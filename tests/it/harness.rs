@@ -12,8 +12,8 @@ use endcap::{
     store::{Access, Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -46,6 +46,33 @@ pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, T
     let store = Store::connect(&config.database).await.unwrap();
     store.migrate().await.unwrap();
     (config, store, folder)
+}
+
+/// The URL of a database, for a connection of the test's own.
+pub(crate) fn url(place: &DatabasePlace) -> String {
+    match place {
+        DatabasePlace::File(file) => format!("sqlite://{}", file.display()),
+        DatabasePlace::Url(url) => url.clone(),
+    }
+}
+
+/// Inserts `count` copies of a collection without its lists. `id` is SQL: the id, and slug, of the
+/// copy `x`, which counts from 1.
+pub(crate) async fn copy_collection(
+    db: &DatabaseConnection,
+    collection: &str,
+    id: &str,
+    count: usize,
+) {
+    let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
+                images, active, custom_properties, catalog_id, product_count, collection_count, \
+                slug_chosen, create_time, update_time, version";
+    let copies = format!(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {count}) \
+         INSERT INTO collections (tenant_id, id, slug, {rest}) \
+         SELECT tenant_id, {id}, {id}, {rest} FROM n, collections WHERE id = '{collection}'"
+    );
+    db.execute_unprepared(&copies).await.unwrap();
 }
 
 /// A running server, which is stopped when this is dropped.

@@ -436,6 +436,23 @@ async fn follow(service: &Service, caller: &Caller) {
     service.execute(caller, deletion).await.unwrap();
 }
 
+/// Writes that leave work to jobs, and the jobs.
+async fn work_later(service: &Service, caller: &Caller) {
+    let mut command = upserts((0..20).map(|n| n * 940), &Listing::Same);
+    for upsert in &mut command.products {
+        upsert.changes.details.tags = Change::Set(vec!["hot".to_owned()]);
+    }
+    service.execute(caller, command).await.unwrap();
+    while service.do_job("plans").await.unwrap() {}
+    let deletion = DeleteProducts {
+        ids: vec![product(940)],
+        known_only: false,
+        retry: None,
+    };
+    service.execute(caller, deletion).await.unwrap();
+    while service.do_job("plans").await.unwrap() {}
+}
+
 fn bytes<T>() -> PageBytes<T> {
     PageBytes {
         max: 1 << 20,
@@ -475,15 +492,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
 
 /// Adds so many collections and segments that PostgreSQL's costs of the access paths differ.
 async fn add_collections(db: &DatabaseConnection) {
-    let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
-                images, active, custom_properties, catalog_id, product_count, collection_count, \
-                slug_chosen, create_time, update_time, version";
-    let copy = format!(
-        "INSERT INTO collections (tenant_id, id, slug, {rest}) \
-         SELECT tenant_id, 'x' || n, 'x' || n, {rest} \
-         FROM collections, generate_series(1, 20000) AS n WHERE id = 'c1'"
-    );
-    db.execute_unprepared(&copy).await.unwrap();
+    harness::copy_collection(db, "c1", "'x' || x", 20_000).await;
     let copy = "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
                 SELECT tenant_id, 'x' || n, list, segment_id, rank, len \
                 FROM segments, generate_series(1, 20000) AS n WHERE collection_id = 'c1'";
@@ -811,17 +820,11 @@ async fn offences(db: &DatabaseConnection, statement: &Statement, mode: &str) ->
 
 async fn no_request_reads_a_whole_table(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("endcap.db");
-    let (place, url) = match engine {
-        Engine::Sqlite => (
-            DatabasePlace::File(file.clone()),
-            format!("sqlite://{}", file.display()),
-        ),
-        Engine::Postgres => {
-            let url = postgres::new_database().await;
-            (DatabasePlace::Url(url.clone()), url)
-        }
+    let place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.path().join("endcap.db")),
+        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
     };
+    let url = harness::url(&place);
     let store = Store::connect(&harness::database(place)).await.unwrap();
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
@@ -855,6 +858,13 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     read(&service, &caller).await;
     identify(&store, &service, &caller).await;
     follow(&service, &caller).await;
+    let low = Flags {
+        max_synchronous_changes: Some("1".into()),
+        max_lists_at_once: Some("1".into()),
+        ..Flags::default()
+    };
+    let low = app::config(&low, None).unwrap();
+    work_later(&app::service(&low, store.clone()), &caller).await;
     write(&service, &caller).await;
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
     let looks = |statement: &Statement| {
@@ -867,6 +877,12 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     let mut seen = BTreeSet::new();
     statements.retain(|statement| seen.insert(statement.sql.clone()));
     assert!(statements.len() > 25, "{}", statements.len());
+    for table in TABLES {
+        assert!(
+            statements.iter().any(|it| it.sql.contains(table)),
+            "{table}"
+        );
+    }
     let mut found = BTreeSet::new();
     for analyze in ["SELECT 1", "ANALYZE"] {
         db.execute_unprepared(analyze).await.unwrap();

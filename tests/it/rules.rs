@@ -37,6 +37,7 @@ use proptest::{
     test_runner::{self as runner, TestCaseError, TestRunner},
 };
 use rstest::rstest;
+use sea_orm::ConnectionTrait as _;
 
 use crate::harness;
 
@@ -1496,6 +1497,97 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
         joined = tokio::time::timeout(Duration::from_secs(30), joined) => joined.unwrap(),
     }
     assert_eq!(seen(&world, 2).await, ["p00", "p02", "p01", "p03"]);
+}
+
+/// A tenant whose rules can't be read stays overdue, with more products than are looked up at once.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_fails_does_not_delay_others(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let turn = later(Timestamp::now(), 500);
+    let [broken, sound] = [("broken", 120), ("sound", 1)].map(|(tenant, count)| {
+        let products = (0..count).map(|number| created(number, turn)).collect();
+        (World::new(&config, store.clone(), tenant), products)
+    });
+    for (world, products) in [&broken, &sound] {
+        world.execute(upserts(Vec::clone(products))).await.unwrap();
+        let rules = Test::Older(0).rules();
+        let create = creation(collection_id(0), Kind::Smart { rules });
+        world.execute(create).await.unwrap();
+    }
+    let db = sea_orm::Database::connect(harness::url(&config.database.place));
+    let db = db.await.unwrap();
+    for damage in [
+        "UPDATE collections SET rules = '{' WHERE tenant_id = 'broken' AND rules IS NOT NULL",
+        "UPDATE due_evaluations SET due_time = due_time - 1000 WHERE tenant_id = 'broken'",
+    ] {
+        let damaged = db.execute_unprepared(damage).await.unwrap();
+        assert!(damaged.rows_affected() > 0, "{damage}");
+    }
+    sleep_until(later(turn, 10)).await;
+    // A server that has no rules in memory.
+    let other = Store::connect(&config.database).await.unwrap();
+    app::service(&config, other).do_due().await;
+    assert_eq!(sound.0.list(&collection_id(0)).await, ["p00"]);
+    assert_eq!(broken.0.list(&collection_id(0)).await, [""; 0]);
+}
+
+/// Rules that name more collections than a statement may have parameters.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_may_name_very_many_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+    let named = match engine {
+        Sqlite => 33_000,
+        Postgres => 66_000,
+    };
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let world = World::new(&config, store, "many");
+    let one = creation(collection_id(0), Kind::Manual);
+    world.execute(one).await.unwrap();
+    let products = (0..3).map(|number| upsert(product_id(number), &item(1, 1)));
+    world.execute(upserts(products.collect())).await.unwrap();
+    let db = sea_orm::Database::connect(harness::url(&config.database.place));
+    let db = db.await.unwrap();
+    let original = collection_id(0).to_string();
+    harness::copy_collection(&db, &original, "'x' || x", named).await;
+    let ids: Vec<_> = (1..=named).map(|number| format!("x{number}")).collect();
+    let conditions = ids.chunks(250).map(|ids| {
+        Rule::Condition(Condition {
+            field: Field::Collection,
+            operator: Operator::In,
+            operands: ids.iter().cloned().map(Operand::Text).collect(),
+        })
+    });
+    let rules = Rules {
+        root: Rule::Group(Group {
+            combinator: Combinator::Any,
+            same_row: false,
+            rules: conditions.collect(),
+        }),
+    };
+    let naming = creation(collection_id(1), Kind::Smart { rules });
+    world.execute(naming).await.unwrap();
+    let last = CollectionId::trusted(ids[named - 1].as_str());
+    let append = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: ChildType::Product,
+            mutation: Mutation::append(vec![product_id(2).into()]),
+        }],
+        ..UpdateCollection::of(last)
+    };
+    world.execute(append).await.unwrap();
+    assert_eq!(world.list(&collection_id(1)).await, ["p02"]);
+    assert_eq!(world.problems(&collection_id(1)).await, []);
+
+    let forget = "UPDATE collections SET named = (1 = 0)";
+    db.execute_unprepared(forget).await.unwrap();
+    assert_eq!(world.problems(&collection_id(1)).await.len(), named);
+    let reindexed = world
+        .service
+        .reindex(&world.caller, &collection_id(1))
+        .await;
+    assert_eq!(reindexed.unwrap().len(), named);
+    assert_eq!(world.problems(&collection_id(1)).await, []);
 }
 
 /// Time that passes while a job evaluates rules is taken into account.

@@ -22,14 +22,12 @@ use endcap::{
         ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
-        DatabasePlace,
         Engine::{self, Postgres, Sqlite},
         Store, check,
         children::Children,
     },
 };
 use rstest::rstest;
-use sea_orm::ConnectionTrait as _;
 
 use crate::harness;
 
@@ -244,21 +242,9 @@ async fn counter(engine: Engine) -> (Counter, Store, tempfile::TempDir) {
             .await
             .unwrap();
     }
-    let url = match &config.database.place {
-        DatabasePlace::File(file) => format!("sqlite://{}", file.display()),
-        DatabasePlace::Url(url) => url.clone(),
-    };
-    let db = sea_orm::Database::connect(url).await.unwrap();
-    let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
-                images, active, custom_properties, catalog_id, product_count, collection_count, \
-                slug_chosen, create_time, update_time, version";
-    let copies = format!(
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {LISTS} - 1) \
-         INSERT INTO collections (tenant_id, id, slug, {rest}) \
-         SELECT tenant_id, 'c' || substr(CAST(10000 + x AS text), 2), 'c' || x, {rest} \
-         FROM n, collections WHERE id = 'c0000'"
-    );
-    db.execute_unprepared(&copies).await.unwrap();
+    let db = sea_orm::Database::connect(harness::url(&config.database.place));
+    let id = "'c' || substr(CAST(10000 + x AS text), 2)";
+    harness::copy_collection(&db.await.unwrap(), "c0000", id, LISTS - 1).await;
     let fill = assignment(&BEFORE, lists(LISTS), Assignment::Link);
     counter
         .service

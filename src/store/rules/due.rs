@@ -129,23 +129,24 @@ async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
     Ok(Timestamp::from_micros(row.try_get_by_index(0)?))
 }
 
-/// Tenants that have overdue products: those of the earliest, so that the index finds them, whatever
-/// else is due later.
+/// The tenants of the earliest overdue products, without those in `seen`. An index finds them,
+/// whatever else is due later.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn tenants(store: &Store) -> Result<Vec<TenantId>> {
+pub async fn tenants(store: &Store, seen: &BTreeSet<TenantId>) -> Result<BTreeSet<TenantId>> {
     let now = clock(&store.reader).await?;
+    let seen = seen.iter().map(TenantId::as_str);
     let tenants: Vec<String> = row::Entity::find()
         .select_only()
         .column(row::Column::TenantId)
         .filter(row::Column::DueTime.lte(now.micros()))
+        .filter(row::Column::TenantId.is_not_in(seen))
         .order_by_asc(row::Column::DueTime)
         .limit(EARLIEST)
         .into_tuple()
         .all(&store.reader)
         .await?;
-    let tenants: BTreeSet<_> = tenants.into_iter().collect();
     Ok(tenants.into_iter().map(TenantId::trusted).collect())
 }
 
