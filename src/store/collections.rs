@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
-    QueryFilter as _, QuerySelect as _, QueryTrait as _, Select, Statement,
+    QueryFilter as _, QueryTrait as _, Select, Statement,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockBehavior, LockType, Query, SelectStatement,
     },
@@ -335,28 +335,34 @@ pub(super) fn update_counts(tx: &Tx, changed: &[CountsUpdate]) -> Result<()> {
 
 /// Marks collections as referenced by rules of others. The mark is never removed.
 pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids = Wanted::new(tx, row::Column::Id, ids.iter().map(CollectionId::as_str))?;
     row::Entity::update_many()
         .set(row::ActiveModel {
             named: Set(true),
             ..row::ActiveModel::default()
         })
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str)))
+        .filter(ids.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
         .filter(row::Column::Named.eq(false))
         .exec(tx.db())
         .await?;
     Ok(())
 }
 
-/// Those of the collections that rules name which are not noted to be named.
+/// The collections that the rules name and that are not marked so.
 pub(super) async fn unnamed(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
-    let named = rules.named().into_iter().map(|(_, id)| id.to_string());
-    let rows = all(tx)
-        .filter(row::Column::Id.is_in(named))
-        .filter(row::Column::Named.eq(false))
-        .select_only()
-        .column(row::Column::Id);
-    let found: Vec<String> = rows.into_tuple().all(tx.db()).await?;
+    let ids: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rows = named(tx, &ids, |select| {
+        select
+            .column(row::Column::Id.as_column_ref())
+            .and_where(row::Column::Named.eq(false));
+    })?;
+    let found: Vec<String> = wanted::tuples(tx, &rows).await?;
     Ok(found.into_iter().map(CollectionId::trusted).collect())
 }
 

@@ -122,17 +122,21 @@ impl Locked {
             names::check_chain(&set, id, rules, tx.session().rule_limits.chain)?;
             linked.extend(rules.named().into_iter().map(|(_, id)| id));
         }
-        // The referenced collections are locked and marked first, so that nobody changes their
-        // lists without updating the lists that depend on them.
-        if linked.iter().any(|id| !self.exists(id)) {
+        self.mark_named(tx, linked).await?;
+        Ok(Some(before))
+    }
+
+    /// Locks and marks existing collections that rules reference, so that nobody changes their lists
+    /// without updating the lists that depend on them.
+    pub(super) async fn mark_named(&self, tx: &Tx, named: BTreeSet<CollectionId>) -> Result<()> {
+        if named.iter().any(|id| !self.exists(id)) {
             return Err(needs_more_locks(LockSet {
                 rules: RuleLock::Exclusive,
-                linked,
+                linked: named,
                 ..LockSet::default()
             }));
         }
-        collections::set_named(tx, &linked.into_iter().collect::<Vec<_>>()).await?;
-        Ok(Some(before))
+        collections::set_named(tx, &named.into_iter().collect::<Vec<_>>()).await
     }
 
     /// Updates one collection's list. Returns the products that joined it (true) or left it

@@ -18,6 +18,11 @@ impl Locked {
     /// # Errors
     /// If the database fails.
     pub async fn rebuild(&mut self, tx: &Tx, id: &CollectionId) -> Result<()> {
+        if let Some(Kind::Smart { rules }) = self.get(id).map(|it| &it.kind) {
+            let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
+            let existing = collections::existing(tx, &named).await?;
+            self.mark_named(tx, existing.into_iter().collect()).await?;
+        }
         let list = ChildType::Product;
         let order = Children::uncached(tx, id, list).all().await?;
         children::clear(tx, id, &[list]).await?;
@@ -27,10 +32,6 @@ impl Locked {
             entry.lists.now = vec![(list, Directory::default())];
             entry.now.product_count = 0;
             entry.is_touched = true;
-            if let Kind::Smart { rules } = &entry.now.kind {
-                let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
-                collections::set_named(tx, &named).await?;
-            }
         }
         self.mutate(tx, id, list, &[&Mutation::append(order)])
             .await?;

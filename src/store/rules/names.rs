@@ -13,8 +13,11 @@ use crate::{
         ChildType, CollectionId, Constraint, Facts, FieldPath, Product, ProductId, Result, RuleSet,
         Rules, Timestamp, Violations, field::RulePart,
     },
-    store::{children::Children, collections, tx::Tx},
+    store::{children, collections, tx::Tx},
 };
+
+/// How many lists are read at a time.
+const LISTS: usize = 1_000;
 
 /// For each product, the referenced collections that contain it.
 #[derive(Clone, Debug, Default)]
@@ -27,13 +30,12 @@ impl Memberships {
     /// If the database fails.
     pub async fn of_all(tx: &Tx, rules: &RuleSet) -> Result<Self> {
         let mut memberships = Self::default();
-        for id in rules.named() {
-            let list = Children::uncached(tx, &id, ChildType::Product)
-                .all()
-                .await?;
-            for child in list {
-                let named = memberships.0.entry(child.into()).or_default();
-                named.insert(id.clone());
+        let named: Vec<_> = rules.named().into_iter().collect();
+        for ids in named.chunks(LISTS) {
+            for (id, list) in children::lists(tx, ChildType::Product, ids).await? {
+                for child in list {
+                    memberships.set(&child.into(), &id, true);
+                }
             }
         }
         Ok(memberships)
