@@ -8,7 +8,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,12 +24,16 @@ use tokio::{
 
 use crate::{
     domain::{Error, Reason, Result},
+    processor,
     telemetry::metrics,
 };
 
 /// Responses up to this size, in bytes, are not counted: every client has to get them, and their
 /// number is bounded by the limits on connections and streams.
 const SMALL: usize = 16 << 10;
+/// How many times the size of stored values the response takes that is made of them: rows, values
+/// and the encoded response.
+const COPIES: usize = 6;
 /// A client that reads fewer bytes per second than this, after the first second, is slow.
 const SLOW: u64 = 64 << 10;
 /// How often a waiting response looks for slow clients.
@@ -128,16 +133,25 @@ tokio::task_local! {
     static RESERVED: Arc<Mutex<Reservation>>;
 }
 
+/// The memory that it takes to build a response from `stored` bytes.
+pub fn made_of(stored: usize) -> usize {
+    stored.saturating_mul(COPIES)
+}
+
 /// Runs `work`, which may reserve memory for its response, see [`Memory::reserve`]. Returns the
-/// reservation along with its output.
-pub async fn reserving<F: Future>(work: F) -> (F::Output, Reservation) {
+/// reservation along with its output. What a read does with much stored data waits for a free
+/// processor; a write holds locks that others wait for.
+pub async fn reserving<F: Future>(is_read: bool, work: F) -> (F::Output, Reservation) {
     let reserved = Arc::new(Mutex::new(Reservation::none()));
-    let output = RESERVED.scope(Arc::clone(&reserved), work).await;
-    let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
-    (
-        output,
-        std::mem::replace(&mut *reserved, Reservation::none()),
-    )
+    let lock = || reserved.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut work = pin!(RESERVED.scope(Arc::clone(&reserved), work));
+    let output = poll_fn(|cx| {
+        let stored = if is_read { lock().stored() } else { 0 };
+        processor::work(stored, || work.as_mut().poll(cx))
+    });
+    let output = output.await;
+    let reserved = std::mem::replace(&mut *lock(), Reservation::none());
+    (output, reserved)
 }
 
 impl Receiver {
@@ -504,6 +518,11 @@ impl Reservation {
     /// Whether it is empty.
     pub fn is_none(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// About how many stored bytes the response is made of, see [`made_of`].
+    pub fn stored(&self) -> usize {
+        self.0.as_ref().map_or(0, |part| part.bytes / COPIES)
     }
 
     /// Changes it to this many bytes, which are in memory in any case.

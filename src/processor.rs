@@ -1,6 +1,6 @@
 //! Keeps work that takes much processor time from blocking the threads that serve other requests.
 
-use std::{sync::LazyLock, thread::available_parallelism};
+use std::{cell::Cell, sync::LazyLock, thread::available_parallelism};
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -15,19 +15,41 @@ pub const LARGE: usize = 64 << 10;
 static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
+thread_local! {
+    /// Whether this thread does work.
+    static WORKING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs work on this many bytes. If they are many, other tasks of this thread move to another one
-/// meanwhile, and the work waits for a free processor.
+/// meanwhile, and the work waits for a free processor. Work within work does not wait again.
 pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let handle = Handle::try_current().ok();
     // A current-thread runtime has no other thread.
     let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-    let Some(handle) = handle.filter(|_| bytes > LARGE) else {
+    let Some(handle) = handle.filter(|_| bytes > LARGE && !WORKING.get()) else {
         return work();
     };
     block_in_place(|| {
         let _turn = handle.block_on(TURNS.acquire());
+        let _working = Working::begin();
         work()
     })
+}
+
+/// A thread's work, until this is dropped.
+struct Working;
+
+impl Working {
+    fn begin() -> Self {
+        WORKING.set(true);
+        Self
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        WORKING.set(false);
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +80,15 @@ mod tests {
         }
         for work in works {
             work.await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_within_work_does_not_wait() {
+        let work_twice = || work(LARGE + 1, || work(LARGE + 1, || 5));
+        let works = (0..100).map(|_| tokio::spawn(async move { work_twice() }));
+        for work in futures::future::join_all(works).await {
+            assert_eq!(work.unwrap(), 5);
         }
     }
 

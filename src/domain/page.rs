@@ -66,12 +66,6 @@ impl<T> fmt::Debug for PageBytes<T> {
     }
 }
 
-/// The memory that it takes to build a response from `stored` bytes: rows, values and the encoded
-/// response.
-pub fn made_of(stored: usize) -> usize {
-    stored.saturating_mul(6)
-}
-
 /// The number of items with these sizes that fit into `max` bytes. The first item always does.
 pub fn fitting(sizes: impl IntoIterator<Item = usize>, max: usize) -> usize {
     let mut sum = 0_usize;

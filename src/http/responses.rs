@@ -42,7 +42,7 @@ pub(super) async fn count<F: Future<Output = Response>>(
     let protocol = Protocol::of(&request);
     let is_read = protocol.scope(&request) == Some(Scope::CollectionsRead)
         || [Method::GET, Method::HEAD].contains(request.method());
-    let (response, mut reserved) = memory::reserving(next(request)).await;
+    let (response, mut reserved) = memory::reserving(is_read, next(request)).await;
     let (parts, body) = response.into_parts();
     let mut body = BufferedBody {
         made: VecDeque::new(),
@@ -63,7 +63,11 @@ pub(super) async fn count<F: Future<Output = Response>>(
     };
     poll_fn(|cx| {
         // Compression takes processor time, so it counts as work of that many bytes.
-        let bytes = if is_compressed { ahead } else { 0 };
+        let bytes = if is_compressed {
+            ahead
+        } else {
+            reserved.stored()
+        };
         processor::work(bytes, || body.make_ahead(cx, ahead));
         Poll::Ready(())
     })

@@ -7,8 +7,9 @@ use super::{Ancestors, Detail, Service, in_order};
 use crate::{
     domain::{
         Caller, CollectionId, Constraint, Error, FieldPath, Reason, Result, Violations,
-        page::{PageBytes, fitting, made_of},
+        page::{PageBytes, fitting},
     },
+    memory,
     store::collections,
     telemetry::trace,
 };
@@ -56,7 +57,7 @@ impl Service {
             let stored = sizes.clone().sum();
             let fit = fitting(sizes, bytes.max);
             check(fit, there.len(), bytes.max)?;
-            let made_of = made_of(stored);
+            let made_of = memory::made_of(stored);
             if self.settings.memory.try_reserve(made_of).is_err() {
                 // Release the connection while waiting for memory, so that others can use it.
                 drop(tx);

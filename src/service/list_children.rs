@@ -16,6 +16,7 @@ use crate::{
         Reading, Result,
         page::{self, PageBytes},
     },
+    memory,
     store::{
         Tx, Versions,
         children::{CachedList, Children, Page},
@@ -207,7 +208,7 @@ impl Service {
     ) -> Result<(Part, Vec<ProductDetail>)> {
         let mut tx = self.store.read_on(reading).await?;
         let mut part = Part::read(&tx, command, start, &self.settings).await?;
-        let bytes = page::made_of(part.stored);
+        let bytes = memory::made_of(part.stored);
         if self.settings.memory.try_reserve(bytes).is_err() {
             // Release the connection while waiting for memory, so that others can use it.
             drop(tx);

@@ -15,7 +15,7 @@ use crate::{
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page::{self, PageBytes},
     },
-    memory::Reservation,
+    memory::{self, Reservation},
     store::{
         Tx, children, collections, lineage,
         listing::{self, Listed},
@@ -144,7 +144,7 @@ impl Service {
                 let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
                 let fit = page::fitting(sizes, self.settings.limits.page_bytes);
                 let bytes: usize = listed[..fit].iter().map(|listed| listed.bytes).sum();
-                Ok::<_, Error>((listed, total, fit, page::made_of(bytes)))
+                Ok::<_, Error>((listed, total, fit, memory::made_of(bytes)))
             };
             let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
             if self.settings.memory.try_reserve(bytes).is_err() {

@@ -11,6 +11,7 @@ use crate::{
         page::{self, PageBytes},
         search::folded,
     },
+    memory,
     store::{
         Tx,
         children::{self, Children},
@@ -139,7 +140,7 @@ impl Service {
             ids.truncate(command.size);
             let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
             let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
-            let bytes = page::made_of(sizes[..fit].iter().sum());
+            let bytes = memory::made_of(sizes[..fit].iter().sum());
             // The search is over; the rest are lookups by key.
             drop(turn);
             if self.settings.memory.try_reserve(bytes).is_err() {
