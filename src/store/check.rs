@@ -18,6 +18,7 @@ use super::{
     membership::{Expected, expected},
     pool::Store,
     rules::{due::Due, keys},
+    tenants,
     tx::Tx,
 };
 use crate::domain::{
@@ -184,6 +185,15 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
                  missed"
             )
         }));
+        let missing = collections::missing(tx, rules).await?;
+        if !missing.is_empty() && !tenants::names_missing(tx).await? {
+            what.extend(missing.into_iter().map(|id| {
+                format!(
+                    "the rules name {id}, which does not exist, and the tenant is not marked as \
+                     having such rules: a new collection with this id would be missed"
+                )
+            }));
+        }
     }
     Ok(what
         .into_iter()

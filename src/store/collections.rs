@@ -351,6 +351,17 @@ pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
     Ok(())
 }
 
+/// The collections that the rules name and that do not exist.
+pub(super) async fn missing(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
+    let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
+    if named.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let existing = existing(tx, &named).await?;
+    let missing = named.into_iter().filter(|id| !existing.contains(id));
+    Ok(missing.collect())
+}
+
 /// The collections that the rules name and that are not marked so.
 pub(super) async fn unnamed(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
     let ids: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();

@@ -7,8 +7,8 @@ use sea_orm::{
 };
 
 use super::{
-    cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, rules,
-    statements::Write, tx::Tx,
+    cell::Cell, collections, entity::tenant, error::needs_more_locks, ledger::Graph,
+    lock_set::LockSet, row::count_to_row, rules, statements::Write, tx::Tx,
 };
 use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, ids};
 
@@ -67,6 +67,12 @@ pub(super) async fn collection_count(tx: &Tx) -> Result<Option<u64>> {
         .transpose()
 }
 
+/// Whether the tenant is marked as one whose rules may reference collections that do not exist.
+pub(super) async fn names_missing(tx: &Tx) -> Result<bool> {
+    let row = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
+    Ok(row.is_some_and(|row| row.names_missing))
+}
+
 fn count_cell(tx: &Tx) -> Cell<'_> {
     Cell {
         table: "tenants",
@@ -96,6 +102,21 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
     });
     let graph = graph.transpose()?;
     tx.with_ledger(|ledger| ledger.graph = graph);
+    Ok(())
+}
+
+/// Marks the tenant as one whose rules may reference collections that do not exist.
+///
+/// # Errors
+/// If the graph is not locked yet, so that the transaction must start over.
+pub(super) fn note_missing(tx: &Tx) -> Result<()> {
+    if tx.with_ledger(|ledger| ledger.graph.is_none()) {
+        return Err(needs_more_locks(LockSet {
+            graph: true,
+            ..LockSet::default()
+        }));
+    }
+    tx.with_ledger(|ledger| ledger.names_missing = true);
     Ok(())
 }
 

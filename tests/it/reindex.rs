@@ -193,3 +193,32 @@ fn a_reindex_makes_no_database() {
     assert!(error.contains("there is no database at "), "{error}");
     assert!(!folder.path().join("endcap.db").exists());
 }
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_rules_name_a_deleted_collection_is_marked(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    filled(&server).await;
+    let request = pb::DeleteCollectionRequest {
+        collection_id: "sorted".into(),
+        force: true,
+        ..pb::DeleteCollectionRequest::default()
+    };
+    let mut collections = server.grpc().await;
+    collections.delete_collection(request).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let forget = "UPDATE tenants SET names_missing = (1 = 0)";
+    let flags = changed(&server, copy.path(), &[forget]).await;
+    let (status, mut problems) = on(&flags, &["check"]);
+    problems.pop();
+    let problem = "default naming products: the rules name sorted, which does not exist, and the \
+                   tenant is not marked as having such rules: a new collection with this id would \
+                   be missed";
+    assert_eq!((status, problems), (Some(1), vec![problem.to_owned()]));
+    let (status, printed) = on(&flags, &["reindex"]);
+    assert_eq!((status, &*printed[0]), (Some(0), problem));
+    let (status, printed) = on(&flags, &["check"]);
+    assert_eq!(status, Some(0), "{printed:?}");
+}

@@ -7,21 +7,27 @@ use crate::{
         children::{self, Children, directory::Directory},
         collections,
         lock::Locked,
+        tenants,
         tx::Tx,
     },
 };
 
 impl Locked {
     /// Rewrites the list of a smart collection, keeping its order as far as it can be read, and
-    /// evaluates its rules again when it is saved. Marks the collections that the rules reference.
+    /// evaluates its rules again when it is saved. Marks the collections that the rules reference,
+    /// and the tenant if some of them do not exist.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn rebuild(&mut self, tx: &Tx, id: &CollectionId) -> Result<()> {
         if let Some(Kind::Smart { rules }) = self.get(id).map(|it| &it.kind) {
-            let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
-            let existing = collections::existing(tx, &named).await?;
-            self.mark_named(tx, existing.into_iter().collect()).await?;
+            let missing = collections::missing(tx, rules).await?;
+            if !missing.is_empty() {
+                tenants::note_missing(tx)?;
+            }
+            let named = rules.named().into_iter().map(|(_, id)| id);
+            let existing = named.filter(|id| !missing.contains(id));
+            self.mark_named(tx, existing.collect()).await?;
         }
         let list = ChildType::Product;
         let order = Children::uncached(tx, id, list).all().await?;
