@@ -18,14 +18,15 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Endcap: HighLevel's Products API",
         version = "2021-07-28",
-        description = "HighLevel's Products Collections API as this service serves it, and of its \
-                       Products API what concerns collections. Its clients change their base URL.\n\n\
+        description = "HighLevel's Products Collections API, and the operations of its Products \
+                       API that concern collections, as Endcap serves them. Existing clients only \
+                       change their base URL.\n\n\
                        **Authentication**: `Authorization: Bearer`, with an API key or a token of \
-                       the configured issuer; servers that run without authentication need none. \
-                       The location (`altId`, `locationId`) is the tenant, and the credential \
-                       must be valid for it. Each request has the header `Version`.\n\n\
-                       **Examples**: requests that succeed on the sample catalogue of `/docs/`, \
-                       and what a server answered.",
+                       the configured issuer. If authentication is disabled, no credential is \
+                       needed. The location (`altId`, `locationId`) is the tenant, and the \
+                       credential must be valid for it. Each request has the header `Version`.\n\n\
+                       **Examples**: requests that succeed with the sample catalogue of `/docs/`, \
+                       and the responses of a server.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),

@@ -6,11 +6,12 @@
 use serde::Serialize;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-/// The header of every request.
+/// The version header, which every request has.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct Version {
-    /// The version of the API; all mean the same.
+    /// The version of the API. All listed versions behave the same. Required, unless the setting
+    /// `highlevel_require_version` is `false`.
     #[param(rename = "Version", inline, required = true)]
     version: VersionName,
 }
@@ -27,7 +28,7 @@ enum VersionName {
     V3,
 }
 
-/// Which collection.
+/// The collection in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct CollectionPath {
@@ -42,7 +43,7 @@ pub(super) struct CollectionPath {
     collection_id: String,
 }
 
-/// Which product.
+/// The product in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ProductPath {
@@ -57,7 +58,7 @@ pub(super) struct ProductPath {
     product_id: String,
 }
 
-/// Which price.
+/// The price in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct PricePath {
@@ -72,12 +73,14 @@ pub(super) struct PricePath {
     price_id: String,
 }
 
-/// The location of a request whose body names it, or whose credential is for one alone.
+/// The location of a request whose body also contains it, or that may omit it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OptionalAlt {
-    /// The location. Beside a body, the same as there; of a get, the only one of the credential
-    /// by default.
+    /// The id of the location, which is the tenant. If the request has a body: optional, and the
+    /// same as `altId` in the body. Otherwise: required, unless the credential is valid for exactly
+    /// one location, which is then the default, or authentication is disabled; then the default is
+    /// the setting `default_tenant`.
     #[param(
         rename = "altId",
         min_length = 1,
@@ -86,16 +89,17 @@ pub(super) struct OptionalAlt {
         example = "3SwdhCsvxI8Au3KsPJt6"
     )]
     alt_id: Option<String>,
-    /// What `altId` is.
+    /// The type of `altId`. If the request has a body: the same as `altType` in the body, ignoring
+    /// case.
     #[param(rename = "altType", inline)]
     alt_type: Option<AltType>,
 }
 
-/// The location of a list and of a delete.
+/// The location of a list or delete request.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Alt {
-    /// The location.
+    /// The id of the location, which is the tenant.
     #[param(
         rename = "altId",
         min_length = 1,
@@ -104,7 +108,7 @@ pub(super) struct Alt {
         example = "3SwdhCsvxI8Au3KsPJt6"
     )]
     alt_id: String,
-    /// What `altId` is.
+    /// The type of `altId`.
     #[param(rename = "altType", inline)]
     alt_type: AltType,
 }
@@ -113,7 +117,7 @@ pub(super) struct Alt {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Location {
-    /// The location.
+    /// The id of the location, which is the tenant.
     #[param(
         rename = "locationId",
         min_length = 1,
@@ -124,11 +128,12 @@ pub(super) struct Location {
     location_id: String,
 }
 
-/// The location of a product that the body names.
+/// The location of a request about products whose body also contains it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OptionalLocation {
-    /// The location, the same as in the body.
+    /// The id of the location, which is the tenant. Optional, and the same as `locationId` in the
+    /// body.
     #[param(
         rename = "locationId",
         min_length = 1,
@@ -139,11 +144,11 @@ pub(super) struct OptionalLocation {
     location_id: Option<String>,
 }
 
-/// What else a get of a product may have.
+/// Further parameters of a request for one product.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wishlist {
-    /// Changes nothing: this service has no wishlists.
+    /// Accepted for compatibility; has no effect, because there are no wishlists.
     #[param(rename = "sendWishlistStatus")]
     send_wishlist_status: Option<bool>,
 }
@@ -156,85 +161,94 @@ enum AltType {
     Capitals,
 }
 
-/// Which collections to list.
+/// Paging and filters of a list of collections.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CollectionQuery {
-    /// How many at most.
+    /// Maximum number of collections to return.
     #[param(default = 10, minimum = 1, maximum = 100)]
     limit: Option<u64>,
-    /// After how many.
+    /// Number of collections to skip.
     #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
     offset: Option<u64>,
-    /// Ids, separated by commas.
+    /// Returns only the collections with these ids. Separated by commas; the parameter may also be
+    /// repeated or written as `collectionIds[]`. At most 1,000 ids.
     #[param(
         rename = "collectionIds",
         pattern = r"^[A-Za-z0-9_.~:@+/,-]*$",
         example = "65d71377c326ea78e1c47df5,65d71377c326ea78e1c47d34"
     )]
     collection_ids: Option<String>,
-    /// A part of the name; case does not matter.
+    /// Returns only collections whose name contains this text, ignoring case.
     #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
     name: Option<String>,
 }
 
-/// Which products to list.
+/// Paging and filters of a list of products.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ProductQuery {
-    /// How many at most; 0 for as many as a page holds, which is 100.
+    /// Maximum number of products to return. 0, the default, means 100, the maximum.
     #[param(default = 0, minimum = 0, maximum = 100)]
     limit: Option<u64>,
-    /// After how many.
+    /// Number of products to skip.
     #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
     offset: Option<u64>,
-    /// A part of the name; case does not matter.
+    /// Returns only products whose name contains this text, ignoring case. The name of a product
+    /// that is not registered is its id; if more than `max_scanned` of these products would have to
+    /// be examined, the response is 422.
     #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
     search: Option<String>,
-    /// Ids of collections that have them, separated by commas. Products of one
-    /// collection come in its order, others by id.
+    /// Returns only products that at least one of the collections with these ids contains.
+    /// Separated by commas; the parameter may also be repeated or written as `collectionIds[]`. At
+    /// most 1,000 ids. If the list is limited to one collection, products are in the order of that
+    /// collection; otherwise they are sorted by id.
     #[param(rename = "collectionIds", pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
     collection_ids: Option<String>,
-    /// The slug of a collection that has them.
+    /// The slug of a collection. Returns only products that this collection, or one of
+    /// `collectionIds`, contains.
     #[param(
         rename = "collectionSlug",
         pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
         max_length = 255
     )]
     collection_slug: Option<String>,
-    /// Ids, separated by commas.
+    /// Returns only the products with these ids. Separated by commas; `\,` is a comma in an id, and
+    /// `\\` a backslash. If the parameter is repeated or written as `productIds[]`, each value is
+    /// one id without escapes. At most 1,000 ids.
     #[param(rename = "productIds", pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
     product_ids: Option<String>,
-    /// Changes nothing: products have the ids of such things only.
+    /// Accepted for compatibility; has no effect, because products contain only the ids of the
+    /// objects that it would expand.
     expand: Option<String>,
 }
 
-/// Which prices of a product to list.
+/// Paging and filters of a list of the prices of a product.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PriceQuery {
-    /// How many at most; 0 for as many as a page holds, which is 100.
+    /// Maximum number of prices to return. 0, the default, means 100, the maximum.
     #[param(default = 0, minimum = 0, maximum = 100)]
     limit: Option<u64>,
-    /// After how many.
+    /// Number of prices to skip.
     #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
     offset: Option<u64>,
-    /// Ids, separated by commas.
+    /// Returns only the prices with these ids. Separated by commas. At most 1,000 ids.
     #[param(pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
     ids: Option<String>,
 }
 
-/// Which prices to list of those whose stock is tracked.
+/// Paging and filters of a list of the prices whose stock is tracked.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct InventoryQuery {
-    /// How many at most; 0 for as many as a page holds, which is 100.
+    /// Maximum number of prices to return. 0, the default, means 100, the maximum.
     #[param(default = 0, minimum = 0, maximum = 100)]
     limit: Option<u64>,
-    /// After how many.
+    /// Number of prices to skip.
     #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
     offset: Option<u64>,
-    /// A part of the name of the price or of the product; case does not matter.
+    /// Returns only prices whose name, or whose product's name, contains this text, ignoring case.
     #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
     search: Option<String>,
 }
@@ -243,7 +257,7 @@ pub(super) struct InventoryQuery {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateProductCollectionsDto {
-    /// The location.
+    /// The id of the location, which is the tenant.
     #[schema(
         min_length = 1,
         max_length = 64,
@@ -252,7 +266,8 @@ pub(super) struct CreateProductCollectionsDto {
     alt_id: String,
     #[schema(inline)]
     alt_type: AltType,
-    /// The id; given one without it.
+    /// The id of the new collection: 24 hexadecimal digits, ignoring case, not in use. Generated if
+    /// absent or `null`.
     #[schema(nullable = false, pattern = r"^[0-9a-fA-F]{24}$")]
     collection_id: Option<String>,
     #[schema(
@@ -262,14 +277,15 @@ pub(super) struct CreateProductCollectionsDto {
         example = "Best Sellers"
     )]
     name: String,
-    /// Unique in the location; capitals become lower case.
+    /// The slug: letters, digits and single hyphens. Must be unique in the location. Upper-case
+    /// letters are converted to lower case.
     #[schema(
         max_length = 255,
         pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
         example = "best-sellers"
     )]
     slug: String,
-    /// The thumbnail's address.
+    /// The http or https URL of the thumbnail. No thumbnail if absent, empty or `null`.
     #[schema(
         max_length = 2048,
         pattern = r"^https?://[a-z0-9]+(\.[a-z0-9]+)*/[a-z0-9/._-]*$",
@@ -277,21 +293,24 @@ pub(super) struct CreateProductCollectionsDto {
     )]
     image: Option<String>,
     seo: Option<CollectionSEODto>,
-    /// `manual` where nothing is said; never changes.
+    /// The kind of the collection. Default: `manual`. Can't be changed by an update.
     #[schema(inline)]
     r#type: Option<CollectionType>,
-    /// For a smart collection.
+    /// The rules of a smart collection, with at least one condition. Required if `type` is `smart`;
+    /// otherwise absent or without conditions.
     rules: Option<Rules>,
-    /// For a manual collection: its products, in order.
+    /// The ids of the products of a manual collection, in order. Not allowed for a smart
+    /// collection.
     #[schema(max_items = 100000)]
     product_ids: Option<Vec<ProductId>>,
 }
 
-/// Changes of a collection: what is not named stays, and `null` clears.
+/// Changes of a collection. Fields that are absent stay unchanged. `null` clears `image`, `seo` and
+/// `productIds`.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdateProductCollectionsDto {
-    /// The location.
+    /// The id of the location, which is the tenant.
     #[schema(
         min_length = 1,
         max_length = 64,
@@ -313,18 +332,21 @@ pub(super) struct UpdateProductCollectionsDto {
         pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
     )]
     slug: Option<String>,
+    /// The http or https URL of the thumbnail. An empty string or `null` removes it.
     #[schema(
         max_length = 2048,
         pattern = r"^https?://[a-z0-9]+(\.[a-z0-9]+)*/[a-z0-9/._-]*$"
     )]
     image: Option<String>,
     seo: Option<CollectionSEODto>,
-    /// What it was created with.
+    /// The kind of the collection. Must be its current kind; can't be changed.
     #[schema(nullable = false, inline)]
     r#type: Option<CollectionType>,
-    /// Of a smart collection.
+    /// The new rules of a smart collection, with at least one condition. For a manual collection:
+    /// absent or without conditions.
     rules: Option<Rules>,
-    /// Of a manual collection: exactly these from now on; `[]` empties it.
+    /// The ids of the products of a manual collection. Replaces all its products, in this order;
+    /// `[]` or `null` removes all. Not allowed for a smart collection.
     #[schema(max_items = 100000)]
     product_ids: Option<Vec<ProductId>>,
 }
@@ -344,7 +366,8 @@ enum CollectionType {
     Smart,
 }
 
-/// What search engines show.
+/// Title and description for search engines. Contains only the texts that are set. In a request, an
+/// empty string or `null` clears a text; `null` in place of the object clears both.
 #[derive(ToSchema)]
 struct CollectionSEODto {
     #[schema(nullable = true, max_length = 65536, pattern = r"^[^\u0000]*$")]
@@ -353,7 +376,7 @@ struct CollectionSEODto {
     description: Option<String>,
 }
 
-/// What a smart collection's products must satisfy; `{}` if it is manual.
+/// The rules that the products of a smart collection must satisfy. `{}` for a manual collection.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct Rules {
@@ -361,12 +384,14 @@ struct Rules {
     logic: Option<RulesLogic>,
     #[schema(max_items = 500)]
     conditions: Option<Vec<RuleItem>>,
-    /// Whether one row (a price with its variant) must satisfy all of it; true by default.
+    /// Whether one row (a price with its variant) must satisfy all the rules. Default: `true`.
+    /// Returned only if it is not the default.
     #[schema(nullable = false)]
     same_row: Option<bool>,
 }
 
-/// A condition, or a group of them: an extension of HighLevel's flat rules.
+/// A condition, or a group of conditions and groups. An item with `conditions` is a group. Groups
+/// are an Endcap extension of HighLevel's flat rules.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum RuleItem {
@@ -375,7 +400,7 @@ enum RuleItem {
     Group(RuleGroup),
 }
 
-/// Conditions that are combined.
+/// A group of conditions and groups, combined by `logic`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RuleGroup {
@@ -383,11 +408,14 @@ struct RuleGroup {
     logic: Option<RulesLogic>,
     #[schema(max_items = 500, no_recursion)]
     conditions: Vec<RuleItem>,
-    /// Whether one row must satisfy all of it; false by default.
+    /// Whether one row (a price with its variant) must satisfy the whole group. Default: `false`.
+    /// Returned only if it is not the default.
     #[schema(nullable = false)]
     same_row: Option<bool>,
 }
 
+/// How many of the items must hold: `AND` (the default) all, `OR` at least one, `NONE` none of
+/// them.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 enum RulesLogic {
@@ -396,30 +424,36 @@ enum RulesLogic {
     None,
 }
 
-/// HighLevel publishes no form for a condition; this one is Endcap's.
+/// A condition on a field of a product. HighLevel publishes no format for conditions; this format
+/// is an Endcap extension.
 #[derive(Serialize, ToSchema)]
 struct Condition {
-    /// A field of the product, or `attributes.` and a path with `.` between names.
+    /// A field of the product, or `attributes.` followed by the path of an attribute, with `.`
+    /// between names.
     #[schema(
         pattern = r"^(title|variant_title|price|inventory|slug|type|vendor|tag|status|available|price_currency|compare_at_price|created|updated|product_id|collection|attributes\.[^\u0000]{1,255})$"
     )]
     field: String,
     #[schema(inline)]
     operator: ConditionOperator,
-    /// An array for `in`, `not_in` and `between`; nothing for `is_set` and `is_not_set`. A number
-    /// may be a string; a time is a string in the form of RFC 3339, a duration one of seconds
-    /// (`86400s`).
+    /// The value to compare with. For `in` and `not_in` an array of 1 to 250 values, for `between`
+    /// an array of two; absent for `is_set` and `is_not_set`. A number may be written as a string,
+    /// and is returned as one. A time is a string in RFC 3339 format. A duration, for `older_than`
+    /// and `newer_than`, is a string with a number of seconds, such as `86400s`.
     #[schema(nullable = false)]
     value: Option<ConditionValue>,
-    /// The type of a value of the attributes; needed for a time, and for a number that is a
-    /// string.
+    /// The type of the value, for a field `attributes.…`. Default: the JSON type of the value, or
+    /// `duration` with `older_than` and `newer_than`. Needed for a time, and for a number that is
+    /// written as a string.
     #[schema(nullable = false, inline)]
     r#type: Option<ConditionType>,
 }
 
-/// `equals`, `not_equals`, `is_set` and `is_not_set` go with every field, `in` and `not_in` with all
-/// but booleans, `greater_than`, `greater_or_equal`, `less_than`, `less_or_equal` and `between` with
-/// numbers and times, `older_than` and `newer_than` with times, the others with texts.
+/// How the field is compared with the value. The field `collection` allows only `in` and `not_in`.
+/// For the other fields: `equals`, `not_equals`, `is_set` and `is_not_set` apply to all types; `in`
+/// and `not_in` to all types except booleans; `greater_than`, `greater_or_equal`, `less_than`,
+/// `less_or_equal` and `between` to numbers and times; `older_than` and `newer_than` to times; the
+/// others to texts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ConditionOperator {
@@ -482,24 +516,27 @@ pub(super) struct CollectionSchema {
     r#type: CollectionType,
     #[schema(format = DateTime)]
     created_at: String,
-    /// Empty where there is none.
+    /// The URL of the first image that has a URL. An empty string if there is none.
     image: String,
     seo: CollectionSEODto,
     rules: Rules,
-    /// Starts at 1 and rises when the rules change.
+    /// The version of the rules. Starts at 1 and increases when `ruleHash` changes. An Endcap
+    /// extension.
     rule_version: i64,
-    /// Of the rules.
+    /// The hash of the rules. An Endcap extension.
     rule_hash: String,
     stats: Stats,
+    /// Always `location`. An Endcap extension.
     alt_type: String,
     #[schema(format = DateTime)]
     updated_at: String,
 }
 
-/// What the service counts.
+/// Counts that the service maintains.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct Stats {
+    /// The number of products in the collection.
     product_count: u64,
 }
 
@@ -517,19 +554,20 @@ pub(super) struct DefaultCollectionResponseDto {
 #[derive(ToSchema)]
 pub(super) struct ListCollectionResponseDto {
     data: Vec<CollectionSchema>,
-    /// How many match in all.
+    /// Total number of matches, regardless of `limit` and `offset`.
     total: u64,
 }
 
-/// Success.
+/// The request succeeded.
 #[derive(ToSchema)]
 pub(super) struct StatusDto {
+    /// Always `true`.
     status: bool,
     #[schema(nullable = false)]
     message: Option<String>,
 }
 
-/// A new product. Whatever else is in it is kept as it is given.
+/// A new product. Any other fields are stored and returned as they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductDto {
@@ -545,13 +583,14 @@ pub(super) struct ProductDto {
     product_type: ProductType,
     #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
     slug: Option<String>,
-    /// The collections that have it: each must exist and be manual.
+    /// The ids of the collections that shall contain the product, which is added at their ends.
+    /// Each collection must exist and be manual.
     #[schema(max_items = 1000)]
     collection_ids: Option<Vec<ProductId>>,
 }
 
-/// Changes of a product: what is not named stays, and `null` takes away. Whatever else is in
-/// it is kept as it is given.
+/// Changes of a product. Fields that are absent stay unchanged, and `null` removes a field; `name`
+/// and `productType` can't be removed. Any other fields are stored and returned as they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductChangesDto {
@@ -572,13 +611,16 @@ pub(super) struct ProductChangesDto {
     product_type: Option<ProductType>,
     #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
     slug: Option<String>,
-    /// The collections that have it from now on: each must exist, and be manual or have it
-    /// already. It stays in smart collections that are not named.
+    /// The ids of all collections that shall contain the product. It is added to the end of
+    /// collections that did not contain it, and removed from manual collections that are not
+    /// listed; smart collections that are not listed keep it. Each collection must exist, and be
+    /// manual or already contain the product. If absent or `null`, the product stays in its
+    /// collections.
     #[schema(max_items = 1000)]
     collection_ids: Option<Vec<ProductId>>,
 }
 
-/// Changes of several products.
+/// Changes of several products, which are applied all or none.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct BulkEditRequestDto {
@@ -590,12 +632,13 @@ pub(super) struct BulkEditRequestDto {
     alt_id: String,
     #[schema(inline)]
     alt_type: AltType,
-    /// Each product once.
+    /// The products, each at most once. Products and prices together are at most 30.
     #[schema(min_items = 1, max_items = 30)]
     products: Vec<BulkEditProductDto>,
 }
 
-/// Changes of one of several products, as in an update, and of its prices.
+/// Changes of one product in a bulk edit, and of its prices. Apart from `prices`, the same fields,
+/// with the same effect, as in an update of the product.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct BulkEditProductDto {
@@ -610,15 +653,16 @@ struct BulkEditProductDto {
     name: Option<String>,
     #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
     slug: Option<String>,
-    /// As in an update.
+    /// The ids of all collections that shall contain the product, as in an update.
     #[schema(max_items = 1000)]
     collection_ids: Option<Vec<ProductId>>,
-    /// Changes of prices that the product has, each as in an update of a price.
+    /// Changes of existing prices of the product, each as in an update of the price.
     #[schema(max_items = 29)]
     prices: Option<Vec<BulkEditPriceDto>>,
 }
 
-/// Changes of one of several prices, as in an update.
+/// Changes of one price in a bulk edit, with the same fields and effect as in an update of the
+/// price.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct BulkEditPriceDto {
@@ -639,13 +683,13 @@ struct BulkEditPriceDto {
     track_inventory: Option<bool>,
 }
 
-/// Success.
+/// The result of a bulk edit.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct BulkEditResponseDto {
     message: String,
     status: bool,
-    /// The products of the request.
+    /// The number of products in the request.
     updated_count: u64,
 }
 
@@ -661,26 +705,26 @@ enum ProductType {
     Either,
 }
 
-/// A product, with everything that is known of it. One whose `productType` is another, or none,
-/// is shown as `PHYSICAL`.
+/// A product with all its fields, as they were sent. `productType` is `PHYSICAL` if the stored type
+/// is none of these, or if the product is not registered.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductSchema {
     #[schema(rename = "_id")]
     id: String,
     location_id: String,
-    /// The collections that have it, by id.
+    /// The ids of the collections that contain the product.
     collection_ids: Vec<String>,
-    /// The id if it is not registered.
+    /// The name. The id if the product is not registered.
     name: String,
     #[schema(inline)]
     product_type: ProductType,
     #[schema(nullable = false)]
     slug: Option<String>,
-    /// 1970-01-01T00:00:00.000Z if it is not registered.
+    /// The time of creation. 1970-01-01T00:00:00.000Z if the product is not registered.
     #[schema(format = DateTime)]
     created_at: String,
-    /// 1970-01-01T00:00:00.000Z if it is not registered.
+    /// The time of the last change. 1970-01-01T00:00:00.000Z if the product is not registered.
     #[schema(format = DateTime)]
     updated_at: String,
 }
@@ -688,18 +732,19 @@ pub(super) struct ProductSchema {
 #[derive(ToSchema)]
 pub(super) struct ListProductsResponseDto {
     products: Vec<ProductSchema>,
-    /// One entry.
+    /// An array with exactly one element.
     #[schema(min_items = 1, max_items = 1)]
     total: Vec<Total>,
 }
 
-/// How many match in all.
+/// The total number of matches, regardless of `limit` and `offset`.
 #[derive(ToSchema)]
 struct Total {
     total: u64,
 }
 
-/// Puts products at the end of collections; those that are there already stay.
+/// Adds products to the end of collections. Products that a collection already contains keep their
+/// positions in it.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct BulkUpdateDto {
@@ -717,14 +762,14 @@ pub(super) struct BulkUpdateDto {
     product_ids: Vec<ProductId>,
     #[schema(min_items = 1, max_items = 1000)]
     collection_ids: Vec<ProductId>,
-    /// The products are those that `productIds` names: `true` is refused.
+    /// `true` is refused with 422: the products must be listed in `productIds`.
     #[schema(nullable = true)]
     select_all: Option<bool>,
-    /// Refused, unless `selectAll` is false.
+    /// Refused with 422 if it contains a filter, unless `selectAll` is `false`; then it is ignored.
     filters: Option<BulkUpdateFilters>,
 }
 
-/// Filters of products that this service does not apply.
+/// Filters of products. Not supported.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct BulkUpdateFilters {
@@ -740,7 +785,7 @@ enum BulkUpdateType {
     BulkUpdateProductCollection,
 }
 
-/// A new price. Whatever else is in it is kept as it is given.
+/// A new price. Any other fields are stored and returned as they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct PriceDto {
@@ -761,19 +806,20 @@ pub(super) struct PriceDto {
     r#type: PriceType,
     #[schema(pattern = r"^[A-Za-z]{3}$", example = "USD")]
     currency: String,
-    /// In units of the currency. As all numbers here, of at most 24 digits.
+    /// The amount, in units of the currency. Like all numbers of a price, it has at most 24 digits.
     #[schema(minimum = 0, example = 99.99)]
     amount: f64,
-    /// The price before a reduction.
+    /// The amount before a reduction, in units of the currency.
     compare_at_price: Option<f64>,
-    /// `false`: there is no stock for rules to look at.
+    /// Whether the stock is tracked. If `false`, rules and the inventory do not see the stock.
     track_inventory: Option<bool>,
     available_quantity: Option<f64>,
     allow_out_of_stock_purchases: Option<bool>,
 }
 
-/// Changes of a price: what is not named stays, and `null` takes away. Whatever else is in it is
-/// kept as it is given.
+/// Changes of a price. Fields that are absent stay unchanged, and `null` removes a field; `name`,
+/// `type`, `currency` and `amount` can't be removed. Any other fields are stored and returned as
+/// they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct PriceChangesDto {
@@ -809,13 +855,13 @@ enum PriceType {
     Recurring,
 }
 
-/// A price, with everything that was sent of it.
+/// A price with all its fields, as they were sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct PriceSchema {
     #[schema(rename = "_id")]
     id: String,
-    /// The product that has it.
+    /// The id of the product.
     product: String,
     location_id: String,
     name: String,
@@ -840,7 +886,7 @@ pub(super) struct PriceSchema {
 #[derive(ToSchema)]
 pub(super) struct ListPricesResponseDto {
     prices: Vec<PriceSchema>,
-    /// How many match in all.
+    /// Total number of matches, regardless of `limit` and `offset`.
     total: u64,
 }
 
@@ -852,10 +898,10 @@ struct InventoryItemDto {
     id: String,
     name: String,
     available_quantity: f64,
-    /// Empty where there is none.
+    /// The SKU of the price. An empty string if the price has none.
     sku: String,
     allow_out_of_stock_purchases: bool,
-    /// The product that has the price.
+    /// The id of the product.
     product: String,
     #[schema(format = DateTime)]
     updated_at: String,
@@ -870,7 +916,8 @@ pub(super) struct GetInventoryResponseDto {
     total: Total,
 }
 
-/// Changes of the stock of several prices.
+/// Changes of the stock of several prices, which are applied all or none. If a price does not
+/// exist, the response is 404.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdateInventoryDto {
@@ -886,7 +933,7 @@ pub(super) struct UpdateInventoryDto {
     items: Vec<UpdateInventoryItemDto>,
 }
 
-/// Changes of the stock of a price: what is not named stays.
+/// Changes of the stock of a price. Fields that are absent or `null` stay unchanged.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct UpdateInventoryItemDto {
@@ -896,47 +943,50 @@ struct UpdateInventoryItemDto {
     allow_out_of_stock_purchases: Option<bool>,
 }
 
-/// Why a request was not done.
+/// The body of an error response.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ErrorDto {
     status_code: u16,
     message: String,
     error: String,
-    /// The trace of the request's `traceparent`, or one made here.
+    /// The trace id of the request's `traceparent` header. Generated if the header is absent.
     trace_id: String,
-    /// The request's `X-Request-Id`, or one made here.
+    /// The request's `X-Request-Id` header, if it has 1 to 128 printable ASCII characters.
+    /// Otherwise generated.
     request_id: String,
 }
 
-/// Everything that is wrong with a request.
+/// The body of a 422 response. `message` lists all violations.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UnprocessableDTO {
     status_code: u16,
     message: Vec<String>,
     error: String,
-    /// The trace of the request's `traceparent`, or one made here.
+    /// The trace id of the request's `traceparent` header. Generated if the header is absent.
     trace_id: String,
-    /// The request's `X-Request-Id`, or one made here.
+    /// The request's `X-Request-Id` header, if it has 1 to 128 printable ASCII characters.
+    /// Otherwise generated.
     request_id: String,
 }
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// The body is no JSON object.
+    /// The body is not a JSON object or is nested deeper than 128 levels, or the `Version` header
+    /// was sent with different values.
     #[response(status = 400)]
     BadRequest(ErrorDto),
     /// Missing or invalid credentials, or a missing scope or Version header.
     #[response(status = 401)]
     Unauthorized(ErrorDto),
-    /// The location is another's.
+    /// The credential is not valid for the location.
     #[response(status = 403)]
     Forbidden(ErrorDto),
-    /// Not found.
+    /// The collection, product or price does not exist in the location.
     #[response(status = 404)]
     NotFound(ErrorDto),
-    /// Fields are wrong, or the state of things does not allow it.
+    /// A field or a query parameter is invalid, or the request conflicts with the current state.
     #[response(status = 422)]
     Unprocessable(UnprocessableDTO),
     /// Any other error.

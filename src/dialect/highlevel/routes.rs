@@ -164,7 +164,7 @@ pub(super) async fn update(
     path = "/products/collections/{collectionId}",
     operation_id = "delete-product-collection",
     tag = "Collections",
-    summary = "Delete a collection; its products stay",
+    summary = "Delete a collection, but not its products",
     params(openapi::Version, openapi::CollectionPath, openapi::Alt),
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]

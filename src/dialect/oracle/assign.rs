@@ -31,7 +31,7 @@ const OPERATION: &str = "operation";
     path = "/ccadmin/v1/collections/assignProducts",
     operation_id = "assignProducts",
     tag = "Collections",
-    summary = "Add products to collections, or remove them",
+    summary = "Move products to collections, add them, or remove them",
     request_body(content = openapi::AssignmentBody),
     responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]

@@ -60,7 +60,7 @@ pub fn catalog(settings: &Raw) -> Catalog {
     path = "/ccadmin/v1/catalogs",
     operation_id = "listCatalogs",
     tag = "Catalogs",
-    summary = "List catalogs (there is one)",
+    summary = "List catalogs (each tenant has exactly one)",
     params(openapi::Language, openapi::CatalogQuery, openapi::PageQuery, openapi::Fields),
     responses((status = 200, description = "Success", body = openapi::CatalogPage), openapi::Failures),
 )]

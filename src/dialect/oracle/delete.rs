@@ -17,7 +17,7 @@ use crate::{
     path = "/ccadmin/v1/collections/{id}",
     operation_id = "deleteCollection",
     tag = "Collections",
-    summary = "Delete a collection that has no child collections; its products stay",
+    summary = "Delete a collection without child collections, but not its products",
     params(openapi::CollectionPath, openapi::CatalogId),
     responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]

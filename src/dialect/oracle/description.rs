@@ -21,17 +21,18 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Endcap: Oracle Commerce's Admin API",
         version = "v1",
-        description = "Oracle Commerce's Admin API for collections as this service serves it, and \
-                       what concerns collections of its operations on products. Its clients change \
-                       their base URL. Each operation is also served under `/ccadminui/v1`, and \
-                       with a slash at its end.\n\n\
-                       **Authentication**: `Authorization: Bearer`. `login` exchanges an API key for \
-                       a token that is valid for some minutes, `refresh` renews it, `logout` revokes \
-                       it; keys and tokens of the configured issuer are accepted by the other \
-                       operations, too. The tenant is that of the credential. Servers that run \
-                       without authentication accept any request.\n\n\
-                       **Examples**: requests that succeed on the sample catalogue of `/docs/`, \
-                       and what a server answered.",
+        description = "The operations of Oracle Commerce's Admin API on collections, and those of \
+                       its operations on products that concern collections, as Endcap serves them. \
+                       Existing clients only change their base URL. Each operation is also served \
+                       under `/ccadminui/v1`, and with a trailing slash.\n\n\
+                       **Authentication**: `Authorization: Bearer`. `login` exchanges an API key \
+                       for a short-lived token (5 minutes by default), `refresh` renews it, `logout` \
+                       revokes it. The other operations also accept API keys and tokens of the \
+                       configured issuer. The tenant is that of the credential, or the setting \
+                       `default_tenant` if the credential is valid for several. If authentication \
+                       is disabled, no credential is needed.\n\n\
+                       **Examples**: requests that succeed with the sample catalogue of `/docs/`, \
+                       and the responses of a server.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
@@ -62,8 +63,8 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     tags(
         (name = "Login", description = "Exchange an API key for a short-lived token."),
         (name = "Collections", description = "Named sets of products, in a hierarchy."),
-        (name = "Products", description = "The projection of products, and the collections that contain them."),
-        (name = "Catalogs", description = "Catalogs and locales that are configured."),
+        (name = "Products", description = "Products, as far as collections need them, and the collections that contain them."),
+        (name = "Catalogs", description = "The configured catalog and locales."),
     ),
 )]
 struct Description;

@@ -21,7 +21,7 @@ use crate::{
 const GRANT: &str = "client_credentials";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// `POST /login`: a key, as the bearer of the request, for a token.
+/// `POST /login`: exchanges an API key, sent as the bearer token, for a short-lived token.
 #[utoipa::path(
     post,
     path = "/ccadmin/v1/login",
@@ -46,13 +46,13 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
     Ok(token_response(&token.map_err(failure)?))
 }
 
-/// `POST /mfalogin`: the same, with a key. User passwords are not supported.
+/// `POST /mfalogin`: the same as login, with an API key. User passwords are not supported.
 #[utoipa::path(
     post,
     path = "/ccadmin/v1/mfalogin",
     operation_id = "mfalogin",
     tag = "Login",
-    summary = "Log in, as login does",
+    summary = "Log in: the same as login, with an API key and without a password",
     params(openapi::GrantQuery),
     request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
     responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),
@@ -99,7 +99,7 @@ fn check_grant(query: &[(String, String)], form: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `POST /refresh`: a token for a new one.
+/// `POST /refresh`: exchanges a token for a new one of the same login.
 #[utoipa::path(
     post,
     path = "/ccadmin/v1/refresh",
@@ -118,8 +118,8 @@ pub async fn refresh(
     Ok(token_response(&token.map_err(failure)?))
 }
 
-/// `POST /verify`: whether the token is good. It is, or the request would not have come
-/// here.
+/// `POST /verify`: verifies a credential. Requests with invalid credentials have already been
+/// rejected.
 #[utoipa::path(
     post,
     path = "/ccadmin/v1/verify",
@@ -139,7 +139,7 @@ pub async fn verify() -> Json<Value> {
     path = "/ccadmin/v1/logout",
     operation_id = "logout",
     tag = "Login",
-    summary = "Log out: revoke a token and all renewed from the same login",
+    summary = "Log out: revoke a token, and all tokens of the same login",
     responses((status = 200, description = "Success", body = openapi::LoggedOut), openapi::Failures),
 )]
 pub async fn log_out(

@@ -11,92 +11,113 @@ use utoipa::{IntoResponses, ToSchema};
 
 pub(super) use super::parameters::*;
 
-/// `grant_type`, here or in the query.
+/// The form of a login. `grant_type` is required, either here or in the query.
 #[derive(ToSchema)]
 pub(super) struct LoginForm {
     #[schema(inline, nullable = false)]
     grant_type: Option<Grant>,
 }
 
-/// A token, to be sent as the bearer of other requests.
+/// A short-lived token. Clients send it as the bearer token of other requests.
 #[derive(ToSchema)]
 pub(super) struct Token {
     access_token: String,
+    /// Always `bearer`.
     token_type: String,
-    /// Seconds.
+    /// The lifetime of the token, in seconds.
     expires_in: u64,
 }
 
 #[derive(ToSchema)]
 pub(super) struct Success {
+    /// Always `true`.
     success: bool,
 }
 
 #[derive(ToSchema)]
 pub(super) struct LoggedOut {
+    /// Whether the login was ended. `false` if the credential is not the token of a login. Always
+    /// `true` if authentication is disabled.
     result: bool,
 }
 
-/// A new collection.
+/// A new collection. Its texts are in the language of the request.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct NewCollection {
+    /// The id of the catalog. Stored, but not returned.
     catalog_id: Option<String>,
-    /// The parent.
+    /// The id of the parent. Without any parent the collection becomes a child of `rootCategory`,
+    /// unless `orphaned` is `true`.
     parent_category_id: Option<String>,
-    /// Several parents.
+    /// The ids of several parents, in addition to `parentCategoryId`.
     parent_category_ids: Option<Vec<String>>,
-    /// Whether it stands under nothing; not next to a catalog or a parent.
+    /// Whether the collection is created without a parent. Must not be `true` together with
+    /// `catalogId`, `parentCategoryId` or `parentCategoryIds`.
     orphaned: Option<bool>,
     category_images: Option<Images>,
     properties: NewProperties,
 }
 
-/// Changes of a collection: what is not named stays. The texts are in the request's language.
+/// Changes of a collection. Fields that are absent stay unchanged. The texts are in the language of
+/// the request.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CollectionChanges {
+    /// The id of the catalog. Stored, but not returned.
     catalog_id: Option<String>,
-    /// The only parent from now on.
+    /// The id of the new parent. Replaces all current parents.
     parent_category_id: Option<String>,
-    /// A list replaces all images. An object with an id, or with neither `path` nor `url`,
-    /// changes one image.
+    /// The images. A list replaces all images, and `null` removes all. A single object with a
+    /// `repositoryId`, or with neither `path` nor `url`, changes one image; without a
+    /// `repositoryId`, the first. Any other single object is a list of one.
     category_images: Option<Images>,
     properties: Option<Properties>,
-    /// `appendProducts` or `updateProducts`.
+    /// The kind of operation on the child products: `appendProducts` or `updateProducts`. Default:
+    /// `updateProducts` if `op` is present; otherwise the products stay unchanged.
     r#type: Option<String>,
-    /// Of `updateProducts`: `remove`, `move` or `reorder`.
+    /// The operation of `updateProducts`, which requires it: `remove`, `move` or `reorder`. Not
+    /// allowed with `appendProducts`.
     op: Option<String>,
-    /// To append or to remove.
+    /// The ids of the products to append or remove. Only with `appendProducts` and `remove`, which
+    /// require it. Products that are in the list already are not appended again.
     products: Option<Vec<String>>,
-    /// To move.
+    /// The ranges of products to move, in order. Only with `move`, which requires this field or
+    /// `fromStart`, `fromEnd` and `to`.
     moves: Option<Moves>,
-    /// To reorder.
+    /// The new order of the products. Only with `reorder`, which requires it.
     product_map: Option<ProductMap>,
-    /// Of the one move, in place of `moves`.
+    /// The first index of the range to move. `fromStart`, `fromEnd` and `to` are an alternative to
+    /// `moves` for a single move.
     from_start: Option<Index>,
+    /// The last index of the range to move; the range includes it.
     from_end: Option<Index>,
+    /// The index of the first product of the range after the move.
     to: Option<Index>,
 }
 
-/// The properties of a new collection; others than these are the client's own.
+/// The properties of a new collection. Any other property is a custom property, which is stored and
+/// returned as it is sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct NewProperties {
-    /// The id; one is made without it.
+    /// The id of the new collection. Generated if absent.
     id: Option<String>,
     #[schema(example = "Gift Shop")]
     display_name: String,
     name: Option<String>,
     description: Option<String>,
     long_description: Option<String>,
-    /// None where it is shown as its parents are.
+    /// Whether the collection is active. If absent or `null`, it inherits the value from its
+    /// parents.
     active: Option<bool>,
     keywords: Option<Keywords>,
     seo_meta_info: Option<Seo>,
 }
 
-/// Properties of a collection; others than these are the client's own.
+/// Changed properties of a collection. Properties that are absent stay unchanged; an empty string
+/// or `null` clears a text. Any other property is a custom property, which is stored and returned
+/// as it is sent; `null` removes it.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct Properties {
@@ -104,7 +125,7 @@ struct Properties {
     name: Option<String>,
     description: Option<String>,
     long_description: Option<String>,
-    /// None where it is shown as its parents are.
+    /// Whether the collection is active. `null`: it inherits the value from its parents.
     active: Option<bool>,
     keywords: Option<Keywords>,
     seo_meta_info: Option<Seo>,
@@ -114,11 +135,11 @@ struct Properties {
 #[serde(untagged)]
 enum Keywords {
     Several(Vec<String>),
-    /// Separated by commas.
+    /// Keywords, separated by commas.
     Text(String),
 }
 
-/// What search engines show.
+/// Texts for search engines.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct Seo {
@@ -135,15 +156,19 @@ enum Images {
     One(Image),
 }
 
-/// An image. Of one that is named by its id, what is not said stays.
+/// An image. In an update it refers to an existing image by its `repositoryId`, otherwise by its
+/// `path` or `url`, otherwise by its index in the list; fields of that image that are absent stay
+/// unchanged.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Image {
+    /// The id of the image.
     repository_id: Option<String>,
     name: Option<String>,
-    /// Starts with a slash, and ends in `.gif`, `.jpg` or `.png`.
+    /// The path of the file. Starts with a slash, contains no backslash, and ends in `.gif`, `.jpg`
+    /// or `.png`.
     path: Option<String>,
-    /// An absolute http or https URL, instead of a path.
+    /// An absolute http or https URL. Not allowed together with `path`.
     url: Option<String>,
     metadata: Option<ImageTexts>,
 }
@@ -162,7 +187,8 @@ enum Moves {
     One(Move),
 }
 
-/// A range of products, both ends included, and where its first stands afterwards.
+/// A move of a range of products. `fromStart` and `fromEnd` are the first and the last index of the
+/// range, both inclusive; `to` is the index of its first product after the move.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Move {
@@ -171,7 +197,7 @@ struct Move {
     to: Index,
 }
 
-/// From 0 on; also as a string of digits.
+/// A zero-based index, as an integer or as a string of digits.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Index {
@@ -179,7 +205,7 @@ enum Index {
     Digits(String),
 }
 
-/// From 0 on, or -1 for the end; also as a string of digits.
+/// A zero-based index, or -1 for the last one, as an integer or as a string of digits.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Place {
@@ -190,9 +216,11 @@ enum Place {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum ProductMap {
-    /// The index of each by its id; the others keep their order.
+    /// Product ids and their new indexes. The other products keep their order, at the remaining
+    /// indexes.
     Indexes(BTreeMap<String, Place>),
-    /// These first, in this order.
+    /// The ids of the products that come first, in this order. The other products follow, in their
+    /// previous order.
     First(Vec<String>),
 }
 
@@ -200,33 +228,47 @@ enum ProductMap {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct Movement {
-    /// `move` where nothing is said, `link`, `unlink`, `reorder` or `unlink-all`.
+    /// The operation. `move`, the default, moves the child from `fromParent` to `parent`; `link`
+    /// adds it to `parent`, in addition to its other parents; `reorder` moves it within `parent`;
+    /// `unlink` removes it from `fromParent`; `unlink-all` removes it from all parents.
     operation: Option<String>,
+    /// The id of the collection to move.
     child: String,
-    /// The parent to join, or within which to move.
+    /// The id of the parent to which the child is added, or within which it is moved. Required for
+    /// `move`, `link` and `reorder`. For `unlink`, used if `fromParent` is absent. Not allowed with
+    /// `unlink-all`.
     parent: Option<String>,
-    /// The parent to leave; all where nothing is said.
+    /// The id of the parent from which the child is removed. Default for `move`: all parents. Not
+    /// allowed with `link` and `unlink-all`; with `reorder` and `unlink`, only the same as
+    /// `parent`, if that is present.
     from_parent: Option<String>,
-    /// From 0 on, or -1 for the end; also as a string of digits.
+    /// The zero-based index of the child among the children of `parent` after the operation; -1 is
+    /// the end. An integer, or a string of digits. Default: the child keeps its index in that list,
+    /// or is added at its end.
     index: Option<Value>,
 }
 
-/// Products into collections, or out of them.
+/// An assignment of products to collections.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct AssignmentBody {
-    /// `move` where nothing is said, `link` or `unlink`.
+    /// The operation. `move`, the default, removes the products from `fromParent` and adds them to
+    /// the collections; `link` adds them; `unlink` removes them from the collections.
     operation: Option<String>,
+    /// The ids of the products.
     #[schema(min_items = 1)]
     products: Vec<String>,
+    /// The ids of the collections. Products are added at the end. The roots are ignored.
     #[schema(min_items = 1)]
     collections: Vec<String>,
-    /// The collection that products leave that are moved; all others where nothing is said.
+    /// The id of the collection from which `move` removes the products; it must contain each of
+    /// them. Default: all other collections. Not allowed with `link` and `unlink`.
     from_parent: Option<String>,
 }
 
 #[derive(ToSchema)]
 pub(super) struct CollectionNames {
+    /// The ids of the collections. The roots are ignored.
     #[schema(min_items = 1)]
     collections: Vec<String>,
 }
@@ -237,8 +279,8 @@ struct Reference {
     repository_id: String,
 }
 
-/// A collection. What `fields` and `exclude` leave out is not there; the client's own
-/// properties stand next to these.
+/// A collection. The fields that the parameters `fields` and `exclude` leave out are absent. Custom
+/// properties are returned next to these fields.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CollectionBody {
@@ -252,7 +294,8 @@ pub(super) struct CollectionBody {
     display_name: Option<String>,
     description: Option<String>,
     long_description: Option<String>,
-    /// Whether it is shown, itself or by a parent.
+    /// Whether the collection is active: its own value, or the value that it inherits from its
+    /// parents.
     #[schema(nullable = false)]
     active: Option<bool>,
     #[schema(nullable = false)]
@@ -274,24 +317,28 @@ pub(super) struct CollectionBody {
     category_paths: Option<Vec<String>>,
     #[schema(nullable = false)]
     category_id_paths: Option<Vec<String>>,
-    /// Only with `multipleCategoryPaths`.
+    /// The `categoryPaths`, each with the name of the catalog at the front. Only returned if
+    /// `multipleCategoryPaths` is `true`.
     #[schema(nullable = false)]
     multi_catalog_category_paths: Option<Vec<String>>,
-    /// Likewise.
+    /// The `categoryIdPaths`, each with the id of the catalog at the front. Only returned if
+    /// `multipleCategoryPaths` is `true`.
     #[schema(nullable = false)]
     multi_catalog_category_id_paths: Option<Vec<String>>,
     #[schema(nullable = false)]
     ancestor_categories: Option<Vec<Value>>,
     #[schema(nullable = false)]
     fixed_parent_categories: Option<Vec<Value>>,
-    /// Of reads.
+    /// The time of creation. Only returned by getCollection and listCollections.
     #[schema(nullable = false, format = DateTime)]
     creation_date: Option<String>,
-    /// All products in order, by `repositoryId`.
+    /// All products, in order: references, each with a `repositoryId`, or expanded products. `null`
+    /// if there are none. Absent in the items of a list.
     child_products: Option<Vec<Value>>,
     #[schema(nullable = false)]
     fixed_child_products: Option<Vec<Value>>,
-    /// All child collections in order, by `repositoryId`, or written out.
+    /// All child collections, in order: references, each with a `repositoryId`, or expanded
+    /// collections. `null` if there are none.
     child_categories: Option<Vec<Value>>,
     #[schema(nullable = false)]
     fixed_child_categories: Option<Vec<Value>>,
@@ -314,18 +361,19 @@ pub(super) struct CollectionPage {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct NewProduct {
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
-    /// The collection that it joins.
+    /// The id of a collection to which the product is added. A root is ignored.
     category_id: Option<String>,
     product_type: Option<String>,
     properties: ProductProperties,
 }
 
-/// Its properties; whatever else there is is kept as it is given.
+/// The properties of a new product. Any other properties are stored and returned as they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct ProductProperties {
-    /// The id; one is made without it.
+    /// The id of the new product. Generated if absent.
     id: Option<String>,
     #[schema(example = "Lamp")]
     display_name: String,
@@ -335,14 +383,16 @@ struct ProductProperties {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductChanges {
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
-    /// A collection to add it to.
+    /// The id of a collection to which the product is added. A root is ignored.
     category_id: Option<String>,
     product_type: Option<String>,
     properties: Option<ChangedProperties>,
 }
 
-/// Its properties. Null removes one.
+/// Changed properties of a product. Properties that are absent stay unchanged; `null` removes a
+/// property, except `displayName`. Any other properties are stored and returned as they are sent.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct ChangedProperties {
@@ -350,7 +400,8 @@ struct ChangedProperties {
     display_name: Option<String>,
 }
 
-/// A product. Of one that nobody told of there are only its id and its collections.
+/// A product, with all its properties. A product that is not registered has only the ids and
+/// references to its collections.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductBody {
@@ -362,8 +413,9 @@ pub(super) struct ProductBody {
     display_name: Option<String>,
     #[schema(nullable = false)]
     product_type: Option<String>,
-    /// The first of these, by `repositoryId`.
+    /// A reference to the first of `parentCategories`. `null` if the product is in no collection.
     parent_category: Option<Value>,
+    /// References to the collections that contain the product, each with a `repositoryId`.
     #[schema(nullable = false)]
     parent_categories: Option<Vec<Value>>,
 }
@@ -381,7 +433,7 @@ pub(super) struct ProductPage {
     items: Vec<ProductBody>,
 }
 
-/// The catalog.
+/// The catalog. Each tenant has exactly one.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CatalogBody {
@@ -414,7 +466,7 @@ pub(super) struct CatalogPage {
     items: Vec<CatalogBody>,
 }
 
-/// The locales.
+/// The default locale, and all configured locales.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct LocaleList {
@@ -428,7 +480,7 @@ pub(super) struct LocaleList {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct LocaleBody {
-    /// In Oracle's form, such as `pt_BR`.
+    /// The locale in Oracle's format, with underscores, such as `pt_BR`.
     #[schema(nullable = false)]
     name: Option<String>,
     #[schema(nullable = false)]
@@ -439,21 +491,22 @@ struct LocaleBody {
     repository_id: Option<String>,
 }
 
-/// An error. `errors` lists all problems if there are several; the code is that of the first.
+/// The body of an error response. If there are several problems, `errors` lists up to 100 of them,
+/// and `errorCode` is the code of the first.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase", no_recursion)]
 pub(super) struct ErrorBody {
     message: String,
-    /// The status of the answer.
+    /// The HTTP status of the response, as a string.
     status: String,
     #[schema(nullable = false)]
     error_code: Option<String>,
-    /// The field that is at fault.
+    /// The path of the invalid field.
     #[schema(nullable = false, rename = "o:errorPath")]
     path: Option<String>,
     #[schema(nullable = false)]
     errors: Option<Vec<ErrorBody>>,
-    /// What the status means.
+    /// The URL of the definition of the status.
     #[schema(nullable = false)]
     r#type: Option<String>,
 }

@@ -1,14 +1,15 @@
-//! The parameters of each operation, as the description has them. Query parameters that are not
+//! The parameters of each operation, for the OpenAPI description. Query parameters that are not
 //! listed here are refused ([`super::query`]).
 #![expect(dead_code, reason = "these types are described, not made")]
 
 use utoipa::{IntoParams, ToSchema};
 
-/// The language of the texts that are read. The default is the default locale.
+/// The language of the texts that are read.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct Language {
-    /// A locale; `pt_BR` and `pt-BR` are one.
+    /// The language of the texts in the response: a locale. `pt_BR` and `pt-BR` are the same.
+    /// Default: the default locale.
     #[param(rename = "X-CCAsset-Language", example = "en")]
     language: Option<String>,
 }
@@ -17,7 +18,8 @@ pub(super) struct Language {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct WrittenLanguage {
-    /// A locale; `pt_BR` and `pt-BR` are one.
+    /// The language of the texts in the request and in the response: a locale. `pt_BR` and `pt-BR`
+    /// are the same. Required.
     #[param(
         rename = "X-CCAsset-Language",
         pattern = r"^[A-Za-z]{2,3}([_-][A-Za-z]{2})?$",
@@ -26,11 +28,11 @@ pub(super) struct WrittenLanguage {
     language: String,
 }
 
-/// The collection.
+/// The collection in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct CollectionPath {
-    /// Its id.
+    /// The collection's id.
     #[param(
         min_length = 1,
         max_length = 128,
@@ -40,11 +42,11 @@ pub(super) struct CollectionPath {
     id: String,
 }
 
-/// The product.
+/// The product in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ProductPath {
-    /// Its id.
+    /// The product's id: 1 to 128 printable Unicode characters.
     #[param(
         min_length = 1,
         max_length = 128,
@@ -59,12 +61,13 @@ pub(super) struct ProductPath {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct Shown {
-    /// Whether to return the paths from the roots.
+    /// Whether to return `categoryPaths` and `categoryIdPaths`, the paths from the roots.
     #[param(default = true)]
     show_category_paths: Option<bool>,
-    /// Fields to return, comma-separated; dotted for nested fields.
+    /// The fields to return, separated by commas. A dot selects a nested field, such as
+    /// `seoMetaInfo.seoTitle`. Default: all fields.
     fields: Option<String>,
-    /// Fields to leave out, likewise.
+    /// The fields to leave out, in the same format as `fields`.
     exclude: Option<String>,
 }
 
@@ -73,10 +76,12 @@ pub(super) struct Shown {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct Expanded {
-    /// Levels of child collections to expand.
+    /// The number of levels of child collections to expand: 0 to 6, `min` (2) or `max` (6).
+    /// Default: 0.
     #[param(pattern = "^([0-6]|min|max)$")]
     depth: Option<String>,
-    /// `childCategories` (at least one level), `childProducts`, or both.
+    /// The children to expand: `childCategories` (at least one level), `childProducts`, or both,
+    /// separated by commas.
     expand: Option<String>,
 }
 
@@ -84,7 +89,7 @@ pub(super) struct Expanded {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// Maximum number of items.
+    /// Maximum number of items to return. A value above 250, the default, means 250.
     #[param(default = 250, minimum = 0)]
     limit: Option<u64>,
     /// Number of items to skip.
@@ -96,9 +101,10 @@ pub(super) struct PageQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Fields {
-    /// Fields to return, comma-separated; dotted for nested fields.
+    /// The fields to return, separated by commas. A dot selects a nested field, such as
+    /// `seoMetaInfo.seoTitle`. Default: all fields.
     fields: Option<String>,
-    /// Fields to leave out, likewise.
+    /// The fields to leave out, in the same format as `fields`.
     exclude: Option<String>,
 }
 
@@ -107,13 +113,15 @@ pub(super) struct Fields {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct CatalogPaths {
-    /// Whether to return the paths with the catalog at the front, too.
+    /// Whether to also return `multiCatalogCategoryPaths` and `multiCatalogCategoryIdPaths`, the
+    /// paths with the catalog at the front.
     #[param(default = false)]
     multiple_category_paths: Option<bool>,
-    /// Whether to return only the fields that a navigation menu needs.
+    /// Whether to return only the fields that a navigation menu needs: `id`, `repositoryId`,
+    /// `displayName`, `active`, `route` and `childCategories`.
     #[param(default = false)]
     minimal_fields_for_navigation: Option<bool>,
-    /// Ignored: there is one catalog.
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
     /// Not supported; can only be false.
     #[param(inline)]
@@ -128,23 +136,23 @@ pub(super) struct CatalogPaths {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct OneCollection {
-    /// Ignored: no catalog is a view of another.
+    /// Ignored: no catalog is a view of another catalog.
     include_base_catalog_products: Option<bool>,
     /// Not supported; can only be false.
     #[param(inline)]
     show_catalogs_info: Option<OnlyFalse>,
 }
 
-/// The catalog.
+/// The catalog in the query.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct CatalogId {
-    /// Ignored: there is one catalog.
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
 }
 
-/// A switch that is not supported.
+/// The only value of a switch that is not supported.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 enum OnlyFalse {
@@ -156,30 +164,38 @@ enum OnlyFalse {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct CollectionQuery {
-    /// Part of the display name or of the id, ignoring case.
+    /// Returns only collections whose display name or id contains this text, ignoring case.
     name: Option<String>,
-    /// Ids, comma-separated.
+    /// Returns only the collections with these ids, separated by commas. An unknown id is an error,
+    /// unless `continueOnMissingCategory` is `true`.
     category_ids: Option<String>,
-    /// Whether to ignore unknown ids.
+    /// Whether to ignore unknown ids in `categoryIds`.
     continue_on_missing_category: Option<bool>,
-    /// A SCIM filter (RFC 7644) over the fields of the items.
+    /// A SCIM filter (RFC 7644) on the fields of the items. May be repeated; all filters must hold.
     #[param(example = "displayName co \"lamp\" and active eq true")]
     q: Option<String>,
-    /// Properties to sort by, comma-separated, each with `:asc` or `:desc`.
+    /// The properties to sort by, separated by commas, each with `:asc` (default) or `:desc`.
     #[param(default = "displayName:asc")]
     sort: Option<String>,
-    /// Whether to list only active collections, by themselves or through a parent.
+    /// Whether to return only active collections, by their own value or by the value that they
+    /// inherit from their parents. Must not be `true` together with a `q` or `sort` that uses child
+    /// collections.
     only_active: Option<bool>,
-    /// Whether to list only unassigned collections, which have no parent.
+    /// Whether to return only unassigned collections, which have no parent.
     orphaned: Option<bool>,
-    /// Whether to leave the two roots out. `asHierarchy` leaves them out unless this is false.
+    /// Whether to leave out the two roots. Default: `false`. With `asHierarchy`, the roots are left
+    /// out unless this parameter is `false`.
     filter_root_categories: Option<bool>,
-    /// Whether to return the whole tree below the collections named, or below the roots.
+    /// Whether to return whole trees: the top-level items are the collections in `categoryIds`, or
+    /// with `orphaned` the unassigned collections, otherwise the children of the roots; all other
+    /// collections are nested in `childCategories`. The default of `limit` is then the setting
+    /// `max_expanded`. Must not be `true` together with `pageResults`, `name` or `q`.
     as_hierarchy: Option<bool>,
-    /// Lists are always paged; can't be true with `asHierarchy`.
+    /// No effect: a list is always paged. Must not be `true` together with `asHierarchy`.
     page_results: Option<bool>,
-    /// Levels of child collections to expand. The default is 4 for collections that are named
-    /// and 1 for others.
+    /// The number of levels of child collections to expand: 0 to 6, `min` (2) or `max` (6).
+    /// Default: 4 with `categoryIds`, otherwise 1, and fewer if that would be more than
+    /// `max_expanded` collections; all levels with `asHierarchy`.
     #[param(pattern = "^([0-6]|min|max)$")]
     depth: Option<String>,
 }
@@ -189,30 +205,35 @@ pub(super) struct CollectionQuery {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct ProductQuery {
-    /// Only products of this collection, in its order. Without it, all products by id.
+    /// Returns only products of the collection with this id, in its order. Default: all products,
+    /// sorted by id.
     category_id: Option<String>,
-    /// Whether to include products of collections below that one.
+    /// Whether to include the products of all collections below `categoryId`. The products are then
+    /// sorted by id.
     #[param(default = false)]
     include_children: Option<bool>,
-    /// Whether to list only products that are in no collection, whatever `categoryId` is.
+    /// Whether to return only products that are in no collection. `categoryId` is then ignored.
     #[param(default = false)]
     unassigned: Option<bool>,
-    /// Ids, comma-separated; a backslash escapes a comma or a backslash. May be repeated.
+    /// Returns only the products with these ids, separated by commas. A backslash escapes a comma
+    /// or a backslash in an id. May be repeated. An unknown id is an error, unless
+    /// `continueOnMissingProduct` is `true`.
     product_ids: Option<String>,
-    /// Whether to ignore unknown ids.
+    /// Whether to ignore unknown ids in `productIds`.
     #[param(default = false)]
     continue_on_missing_product: Option<bool>,
-    /// Part of the display name or of the id, ignoring case.
+    /// Returns only products whose display name or id contains this text, ignoring case.
     name: Option<String>,
-    /// A SCIM filter (RFC 7644) over the fields of the items.
+    /// A SCIM filter (RFC 7644) on the fields of the items. May be repeated; all filters must hold.
     #[param(example = "displayName co \"lamp\" and listPrice lt 100")]
     q: Option<String>,
-    /// Properties to sort by, comma-separated, each with `:asc` or `:desc`.
+    /// The properties to sort by, separated by commas, each with `:asc` (default) or `:desc`.
+    /// Default: the order of the collection in `categoryId`, otherwise by id.
     sort: Option<String>,
-    /// Whether to include products whose `active` is false.
+    /// Whether to include products whose `active` is `false`.
     #[param(default = true)]
     show_inactive_products: Option<bool>,
-    /// Ignored: there is one catalog.
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
     /// Ignored: a list is always paged.
     page_results: Option<bool>,
@@ -234,7 +255,7 @@ pub(super) struct ProductQuery {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct OneProduct {
-    /// Ignored: there is one catalog.
+    /// Ignored: a tenant has exactly one catalog.
     catalog_id: Option<String>,
     /// Ignored: products are always returned with all their properties.
     expand: Option<bool>,
@@ -249,11 +270,12 @@ pub(super) struct OneProduct {
 #[into_params(parameter_in = Query)]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct CatalogQuery {
-    /// Part of the name or of the id, ignoring case.
+    /// Returns only catalogs whose name or id contains this text, ignoring case.
     name: Option<String>,
-    /// A SCIM filter (RFC 7644) over the fields of the items.
+    /// A SCIM filter (RFC 7644) on the fields of the items. May be repeated; all filters must hold.
     q: Option<String>,
-    /// Ignored: there is one catalog.
+    /// The properties to sort by, separated by commas, each with `:asc` (default) or `:desc`. No
+    /// effect: there is only one catalog to sort.
     sort: Option<String>,
     /// Not supported; can only be false.
     #[param(inline)]
@@ -273,12 +295,12 @@ pub(super) struct LocaleQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GrantQuery {
-    /// `client_credentials`, here or in the form.
+    /// `client_credentials`. Required, either here or in the form.
     #[param(inline)]
     grant_type: Option<Grant>,
 }
 
-/// Grants that are accepted.
+/// The supported grant types.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(super) enum Grant {

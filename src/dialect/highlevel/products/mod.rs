@@ -212,7 +212,7 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
     path = "/products/bulk-update/edit",
     operation_id = "bulk-edit",
     tag = "Products",
-    summary = "Update several products and the collections that have them",
+    summary = "Update several products, their prices and the collections that contain them",
     params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::BulkEditRequestDto,
     responses((status = 201, description = "Successful response", body = openapi::BulkEditResponseDto), openapi::Failures),
