@@ -20,7 +20,7 @@ use syn::{
 /// The top-level modules, each with those that it may import from.
 const MODULES: [(&str, &[&str]); 18] = [
     ("domain", &[]),
-    ("memory", &["domain", "telemetry"]),
+    ("memory", &["domain", "processor", "telemetry"]),
     ("pem", &[]),
     (
         "preflight",
