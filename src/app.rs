@@ -468,7 +468,7 @@ mod tests {
         claims(|dialect| vec![dialect.description_path]);
         for (name, scope) in DIALECTS.iter().flat_map(|dialect| dialect.scopes) {
             assert_eq!(scope_names().parse(name), Ok(*scope));
-            // Nor is it one of Endcap's own names.
+            // Nor does it collide with a standard scope name.
             assert!(name.parse::<Scope>().is_err(), "{name}");
         }
         claims(|dialect| dialect.scopes.iter().map(|(name, _)| *name).collect());

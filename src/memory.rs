@@ -605,7 +605,7 @@ mod tests {
     async fn a_connection_has_its_part_and_what_is_given_back_is_there_again() {
         let memory = memory();
         let (one, other) = (receiver(1), receiver(2));
-        // It is being made and not sent yet, so nobody is slow.
+        // It is being built and not sent yet, so no client is slow.
         let mut reservation = take(&memory, &one, 2 * MIB).await.unwrap();
         let refused = take(&memory, &receiver(1), MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Overloaded);
@@ -646,7 +646,7 @@ mod tests {
         let reservation = take(&memory, &receiver(3), MIB).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(2));
         let mut slow = slow.into_iter();
-        // The oldest one only, as no more memory is needed.
+        // Only the oldest one is reset, because no more memory is needed.
         assert_eq!(slow.next().unwrap().await.unwrap(), None::<()>);
         assert!(!slow.next().unwrap().is_finished());
         drop(reservation);
@@ -659,7 +659,7 @@ mod tests {
             let memory = memory.clone();
             receiver(1).serve(async move {
                 let _reservation = memory.take(MIB).await.unwrap();
-                // Not while it is being made.
+                // It is not reset while it is being built.
                 sleep(Duration::from_secs(60)).await;
                 sending();
                 std::future::pending::<()>().await;
@@ -679,7 +679,7 @@ mod tests {
         let refused = memory().take(5 * MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::ResponseTooLarge);
         assert!(refused.message.contains("4194304"), "{}", refused.message);
-        // A write has been executed: its response is counted, and not refused.
+        // A write has already been executed, so its response is counted, but not rejected.
         let memory = memory();
         let reservation = memory.count(5 * MIB);
         assert_eq!(memory.held().bytes, 5 * MIB);
@@ -719,7 +719,7 @@ mod tests {
         let connection = tokio::spawn(Arc::clone(&one).serve({
             let memory = memory.clone();
             async move {
-                // A small response is sent, and then a large one takes long to be made.
+                // After a small response, a large one takes a long time to build.
                 sending();
                 sleep(Duration::from_secs(5)).await;
                 let _reservation = memory.take(2 * MIB).await.unwrap();
@@ -737,7 +737,7 @@ mod tests {
         let memory = memory();
         let whole = receiver(1).serve(async {
             let _list = memory.take(2 * MIB).await.unwrap();
-            // The first part of it that is sent.
+            // The first part of it to be sent.
             memory.take(MIB).await.unwrap();
         });
         whole.await.unwrap();

@@ -199,7 +199,7 @@ mod tests {
         text.parse().map_err(|_| format!("{text:?} is no number"))
     }
 
-    /// To open a pipe blocks until there is a writer.
+    /// Opening a pipe would block until there is a writer.
     #[test]
     fn a_pipe_is_no_file_to_watch() {
         let folder = tempfile::tempdir().unwrap();

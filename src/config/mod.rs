@@ -453,7 +453,7 @@ pub(crate) mod tests {
         assert_eq!(limits, Limits::default());
     }
 
-    /// The connection limits by default.
+    /// The default connection limits.
     pub(crate) fn connections() -> ConnectionConfig {
         load(Flags::default(), &[], "").unwrap().listen.connections
     }
@@ -601,7 +601,7 @@ pub(crate) mod tests {
             error.contains("certificate_scopes: \"everything\" must be one of"),
             "{error}"
         );
-        // Also if client certificates are not enabled.
+        // The names are checked even if client certificates are not enabled.
         assert!(load(Flags::default(), &[], "certificate_scopes = 'x'").is_err());
     }
 
@@ -695,7 +695,7 @@ pub(crate) mod tests {
                 "unknown parameter \"sslmod\"",
             ),
             ("postgres://db/x?sslmode=hunter", "sslmode"),
-            // Passwords that contain characters which would end them.
+            // Passwords with unescaped delimiters.
             ("postgres://me:12#hunter2@db/x", "must be percent-encoded"),
             ("postgres://me:12/hunter2@db/x", "must be percent-encoded"),
             ("postgres://me:12?hunter2@db/x", "must be percent-encoded"),

@@ -726,7 +726,7 @@ mod tests {
     fn a_log_filter_is_of_levels() {
         for good in ["info", "OFF", "info,sqlx=warn", "endcap::http=trace, warn"] {
             let filter: LogFilter = good.parse().unwrap();
-            // The canonical form is valid, too.
+            // The canonical form is also valid.
             assert!(EnvFilter::try_new(filter.to_string()).is_ok(), "{good}");
         }
         for odd in [

@@ -120,7 +120,7 @@ mod tests {
             first: first.to_vec(),
             rest: rest.to_vec().into(),
             next: Box::new(|mut rest| {
-                // Items that have been deleted meanwhile are left out.
+                // Items that have been deleted in the meantime are omitted.
                 let next = rest.drain(..rest.len().min(2)).filter(|n| *n < 7);
                 let next: Vec<u64> = next.collect();
                 async move { Ok((next, rest)) }.boxed()

@@ -97,7 +97,7 @@ mod tests {
     fn ids_come_back_in_order_whatever_their_parts() {
         let mut ids = ChildIds::default();
         assert!(ids.is_empty() && ids.iter().next().is_none());
-        // Old texts and new ones.
+        // Parts in the old format, and in the new one.
         for part in ["a,b", "", "\nc", "\nd,e\n,\nf"] {
             ids.push(part);
         }

@@ -600,7 +600,7 @@ pub fn not_for_smart(id: &CollectionId) -> Error {
 mod tests {
     use super::*;
 
-    /// An array in an array and so on.
+    /// Nested arrays.
     fn nested(levels: usize) -> Json {
         Json("[".repeat(levels) + "]".repeat(levels).as_str())
     }

@@ -93,7 +93,7 @@ mod tests {
         assert!(!key.is(&generate().0));
         assert!(key.is_expired(Timestamp::from_micros(5)));
         assert!(!key.is_expired(Timestamp::from_micros(4)));
-        // Of "abc", as FIPS 180 has it.
+        // The hash of "abc", from FIPS 180.
         assert!(hash("abc").starts_with("ba7816bf8f01cfea"));
     }
 

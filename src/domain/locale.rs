@@ -117,10 +117,10 @@ mod tests {
     fn a_write_means_the_tag_or_a_prefix_of_the_same_script() {
         let cases = [
             ("en-US", "en-US en", "en-US"),
-            // The longest prefix that is used.
+            // The longest prefix in use.
             ("en-US", "en", "en"),
             ("de-CH-1996", "de de-CH", "de-CH"),
-            // A region of a language that nothing is known of stays apart.
+            // A regional tag is kept if its language is not in use.
             ("fr-CA", "en", "fr-CA"),
             ("zh-Hant-TW", "zh-Hant zh", "zh-Hant"),
             ("zh-Hant-TW", "zh", "zh-Hant-TW"),

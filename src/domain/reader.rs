@@ -299,7 +299,7 @@ mod tests {
         Collection::create(draft, now, &locale("en"), &Limits::default()).unwrap()
     }
 
-    /// What a client of that language leaves of a collection with its changes.
+    /// The collection after a client of that language has written its changes.
     fn written(tag: &str, changes: Changes, image: Option<ImageDraft>) -> Result<Collection> {
         let (default, mut lamp) = (locale("en"), lamp());
         let reader = Reader {
@@ -443,7 +443,7 @@ mod tests {
         );
         assert_eq!(list("en", vec![ImageDraft::default(); 3]), "m0: m1:A lamp");
         assert_eq!(list("en", vec![]), "");
-        // Another language keeps what has a URL.
+        // Clients of another language keep images with a URL.
         assert_eq!(list("fr", vec![at("/b.png")]), "m0: new:");
         assert_eq!(list("fr", vec![]), "m0:");
     }
@@ -468,9 +468,9 @@ mod tests {
 
     #[test]
     fn what_a_tag_means_is_used_listed_or_the_default_locale() {
-        // The tag, what has texts, what is listed, the default locale, what is written.
+        // The tag, the locales with texts, the listed ones, the default one, the one that is written.
         for (tag, used, listed, default, expected) in [
-            // The tag itself, though its language has texts.
+            // The tag itself, although its language has texts.
             ("fr-CA", "fr fr-CA", "", "en", "fr-CA"),
             ("fr-CA", "fr", "fr-CA", "en", "fr-CA"),
             ("fr-CA", "fr", "", "fr-CA", "fr-CA"),

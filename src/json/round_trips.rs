@@ -1,5 +1,4 @@
-//! Property tests: any request and any response of any method survives the translation to JSON and
-//! back.
+//! Property tests: any request and any response of any method round-trips through JSON.
 
 use axum::body::Bytes;
 use http::{Method, Request};
@@ -32,8 +31,7 @@ fn understood(binding: &Binding, message: &DynamicMessage) -> DynamicMessage {
     understood.unwrap_or_else(|refused| panic!("{} {}: {refused:?}", sent.method, sent.target))
 }
 
-/// Fails unless both messages are the same on the wire, where a field with its default value is
-/// absent.
+/// Fails unless both messages are equal on the wire, where fields with default values are absent.
 fn same(one: &DynamicMessage, other: &DynamicMessage) -> Result<(), TestCaseError> {
     let wired = |it: &DynamicMessage| {
         DynamicMessage::decode(other.descriptor(), &*it.encode_to_vec()).unwrap()

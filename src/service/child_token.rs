@@ -214,13 +214,13 @@ mod tests {
         assert_eq!(run(&[]), None);
         assert_eq!(run(&[None, None]), None);
         assert_eq!(run(&[Some(4), Some(5), Some(6)]), Some((4, 6)));
-        // The last moved to the front, or ahead.
+        // The last one moved to the front, or further back.
         assert_eq!(run(&[Some(5), Some(6), Some(0)]), Some((5, 6)));
         assert_eq!(run(&[Some(4), Some(5), Some(16)]), Some((4, 5)));
-        // One was taken out; another came between.
+        // One was removed, or another was inserted in between.
         assert_eq!(run(&[Some(4), None, Some(5), Some(6)]), Some((4, 6)));
         assert_eq!(run(&[Some(4), Some(6)]), Some((6, 6)));
-        // Some moved together; the others stayed, though others came between them.
+        // Some moved together; the others did not move, but new ones were inserted between them.
         let moved = [
             Some(4),
             Some(6),

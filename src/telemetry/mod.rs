@@ -66,7 +66,7 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use crate::domain::Error;
 
-    /// An error that includes the text of its cause, as errors of drivers do.
+    /// An error whose text includes that of its cause, like the errors of database drivers.
     #[derive(Debug, thiserror::Error)]
     #[error("{0}{1}")]
     struct Wrapped(

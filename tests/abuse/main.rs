@@ -1,13 +1,12 @@
-//! What a caller sends, however large, and what it does not take, however much, leaves the
-//! others alone. Against the program in a process of its own, and after all other tests: times
-//! are measured.
+//! Large requests and unread responses of one client do not affect other clients. The server runs
+//! in its own process, after all other tests, because times are measured.
 //!
-//! Nothing here lists fields: the descriptors and the descriptions of the dialects are walked,
-//! so that what is added to them is tried, too.
+//! Nothing here lists fields: the tests walk the descriptors and the descriptions of the dialects,
+//! so that new fields are tested, too.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "of the types of fields few have anything that is large"
+    reason = "few field types can have large values"
 )]
 
 mod program;
@@ -15,7 +14,7 @@ mod rest;
 mod unread;
 mod wire;
 
-/// What a response of `/livez` may take.
+/// The maximum duration of a request to `/livez`.
 const LIVE: std::time::Duration = std::time::Duration::from_millis(500);
-/// What another tenant's calls may take, but for one in a hundred.
+/// The maximum p99 duration of another tenant's requests.
 const OTHERS: std::time::Duration = std::time::Duration::from_secs(1);

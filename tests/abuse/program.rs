@@ -1,4 +1,4 @@
-//! The program under load, and those who look how it is meanwhile.
+//! A server under load, and the threads that monitor it.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use tonic::transport::Channel;
 
 use crate::{LIVE, OTHERS};
 
-/// A running server with a database of its own.
+/// A running server with its own database.
 pub(crate) struct Program {
     child: Child,
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) admin: String,
     _folder: TempDir,
-    /// One at a time: their times are measured.
+    /// Servers run one at a time, because times are measured.
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -49,13 +49,13 @@ impl Program {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let addresses = loop {
             let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it did not serve");
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it did not start");
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
             if entry["message"] == "serving" {
                 break entry;
             }
         };
-        // Somebody has to read on, or the pipe fills.
+        // The log must be drained, or the pipe fills up.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
         Self {
@@ -79,12 +79,12 @@ impl Program {
         ProductServiceClient::connect(url).await.unwrap()
     }
 
-    /// The memory that it has of the system, but for files that are mapped, in MiB.
+    /// The resident memory of the server without mapped files, in MiB.
     pub(crate) fn memory(&self) -> u64 {
         memory(self.child.id())
     }
 
-    /// Watches it until [`Watch::end`].
+    /// Monitors the server until [`Watch::end`].
     pub(crate) fn watch(&self) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let (admin, id) = (self.admin.clone(), self.child.id());
@@ -147,8 +147,8 @@ fn watch<T: Send + 'static>(
     })
 }
 
-/// How long the calls of a tenant take that does no harm: reads and writes in turn, each on a
-/// thread and a connection of its own.
+/// Sends alternating reads and writes of another, well-behaved tenant on its own connection, and
+/// returns the duration of each.
 #[tokio::main(flavor = "current_thread")]
 async fn other_tenant(grpc: &str, stop: &AtomicBool) -> Vec<Duration> {
     let url = format!("http://{grpc}");
@@ -208,7 +208,7 @@ pub(crate) fn named(id: &str) -> pb::Collection {
     }
 }
 
-/// Those who look.
+/// The threads that monitor a server.
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     live: JoinHandle<Vec<(Duration, u64)>>,
@@ -216,7 +216,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// What they saw is within the bounds; `most` is the memory that it may have had, in MiB.
+    /// Stops the threads, and asserts that all measurements are within their limits; `most` is the
+    /// limit of memory, in MiB.
     pub(crate) fn end(self, what: &str, most: u64) {
         self.stop.store(true, Ordering::Relaxed);
         let live = self.live.join().unwrap();

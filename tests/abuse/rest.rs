@@ -1,4 +1,4 @@
-//! Every field of every body, and every parameter, of the dialects' descriptions.
+//! Large values in every body field and every parameter of the dialects' OpenAPI descriptions.
 
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use crate::program::Program;
 
-/// Bytes of a body: what the server takes at most.
+/// The size of a large body in bytes, just below the server's limit.
 const LARGEST: usize = (16 << 20) - 1_024;
-/// Bytes of a parameter: what fits a request's head.
+/// The size of a large parameter in bytes; it must fit in the request headers.
 const PARAMETER: usize = 24 << 10;
-/// The memory that it may take, in MiB.
+/// The maximum memory of the server, in MiB.
 const MEMORY: u64 = 900;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// What the value of any field may be that is large.
+/// Large values of every kind, for any field.
 fn values(size: usize) -> [(&'static str, String); 6] {
     let list = |item: &str| {
         format!(
@@ -44,7 +44,7 @@ fn values(size: usize) -> [(&'static str, String); 6] {
     ]
 }
 
-/// The names of a schema's fields.
+/// The names of the fields of a schema.
 fn fields(schema: &Value, all: &Value) -> Vec<String> {
     let schema = schema["$ref"].as_str().map_or(schema, |reference| {
         let pointer = reference.trim_start_matches('#');
@@ -59,7 +59,7 @@ fn fields(schema: &Value, all: &Value) -> Vec<String> {
     names
 }
 
-/// The descriptions of the dialects.
+/// The OpenAPI descriptions of the dialects.
 async fn descriptions(client: &reqwest::Client, url: &str) -> Vec<Value> {
     let mut descriptions = Vec::new();
     for dialect in endcap::app::DIALECTS {
@@ -70,7 +70,7 @@ async fn descriptions(client: &reqwest::Client, url: &str) -> Vec<Value> {
     descriptions
 }
 
-/// What is made of a body may be hundreds of times as large, and of how many at once?
+/// A decoded body may be hundreds of times as large as its JSON, and many arrive concurrently.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_bodies_of_many_values_may_come_at_once() {
     const AT_ONCE: usize = 24;
@@ -85,11 +85,11 @@ async fn many_bodies_of_many_values_may_come_at_once() {
             for method in METHODS {
                 let content = &operations[method]["requestBody"]["content"]["application/json"];
                 let names = fields(&content["schema"], description);
-                // As deep as values are that a body may have any of.
+                // Arbitrary values are allowed at this depth.
                 let Some(name) = names.iter().find(|it| *it == "products").or(names.first()) else {
                     continue;
                 };
-                // As many as are taken.
+                // As many as the server accepts.
                 let values = format!("[{}0]", "0,".repeat(400_000));
                 let body = format!(
                     "{{\"{name}\":[{{\"id\":\"a\",\"title\":\"t\",\"attributes\":{{\"a\":{values}}}}}]}}"
@@ -162,8 +162,8 @@ async fn any_field_of_a_body_and_any_parameter_may_be_large() {
                 let content = &operation["requestBody"]["content"]["application/json"];
                 let names = fields(&content["schema"], description);
                 for (n, name) in names.iter().enumerate() {
-                    // Each field with one kind of value, and each kind in its turn: all of
-                    // both takes the test too long.
+                    // Each field gets two kinds of values, in rotation: all combinations
+                    // would take too long.
                     for (kind, value) in values.iter().cycle().skip(n).take(2) {
                         let body = format!("{{\"{name}\":{value}}}");
                         let sent = request(&target)

@@ -1,4 +1,4 @@
-//! Responses of every kind that nobody takes.
+//! Responses of every kind that their clients do not read.
 
 use std::{io::Write as _, net::TcpStream, time::Duration};
 
@@ -12,15 +12,15 @@ use prost_types::{
 
 use crate::program::{Program, named};
 
-/// The budget of responses and the read cache are a part of it; the rest is what is being made of
-/// them.
+/// The maximum additional memory in MiB: the limit of response memory, the read cache, and the
+/// responses that are being built.
 const MEMORY: u64 = 750;
-/// What is left when they are given up: caches of the database, and what allocators keep.
+/// The maximum that remains after they end, in MiB: database caches, and what allocators keep.
 const AFTER: u64 = 300;
 const STREAMS: u32 = 30;
 
-/// A list of 300,000, products of 76 MB, some of them of many small values, and collections of
-/// 30 MB.
+/// Creates a list of 300,000 children, 76 MB of products, some with many small values, and 30 MB of
+/// collections.
 async fn fill(program: &Program) {
     let mut collections = program.collections().await;
     let mut products = program.products().await;
@@ -53,7 +53,7 @@ async fn fill(program: &Program) {
             kind: Some(Kind::ListValue(list)),
         };
         let product = pb::Product {
-            // The first of their page.
+            // Sorts first, so that it is on the first page.
             id: format!("a-values{n}"),
             title: "t".into(),
             attributes: Some(Struct {
@@ -103,7 +103,7 @@ async fn fill(program: &Program) {
     }
 }
 
-/// Every method that reads, with the largest page that it has.
+/// Requests for every read method, with its largest page.
 fn reads() -> Vec<(String, Vec<u8>)> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let mut reads = Vec::new();
@@ -145,7 +145,7 @@ fn reads() -> Vec<(String, Vec<u8>)> {
         }
     }
     assert!(reads.len() >= 8, "{reads:?}");
-    // And what a write would answer, without anything being written.
+    // And dry runs, which return the response of a write without writing anything.
     let append = pb::child_mutation::Append {
         ids: vec!["x".into()],
         ..Default::default()
@@ -166,7 +166,7 @@ fn reads() -> Vec<(String, Vec<u8>)> {
     reads
 }
 
-/// Connections of HTTP/2 whose streams may send nothing.
+/// HTTP/2 connections with a window size of zero, so that the server can't send response bodies.
 async fn grpc(program: &Program) -> Vec<Box<dyn std::any::Any + Send>> {
     let mut held: Vec<Box<dyn std::any::Any + Send>> = Vec::new();
     for (path, message) in reads() {
@@ -196,7 +196,7 @@ async fn grpc(program: &Program) -> Vec<Box<dyn std::any::Any + Send>> {
     held
 }
 
-/// Connections of HTTP/1 that read nothing.
+/// HTTP/1.1 connections that read nothing.
 fn http(program: &Program) -> Vec<TcpStream> {
     let paths = [
         "/v1/products?pageSize=1000",
@@ -227,7 +227,7 @@ async fn responses_that_nobody_takes_leave_room_for_those_of_others() {
     let watch = program.watch();
     let streams = grpc(&program).await;
     let connections = http(&program);
-    // They begin to wait, wait, and are given up by the server.
+    // Long enough for the responses to stall and exceed the idle timeout.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let again = (grpc(&program).await, http(&program));
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -245,7 +245,7 @@ async fn responses_that_nobody_takes_leave_room_for_those_of_others() {
         }
         assert!(
             std::time::Instant::now() < deadline,
-            "{memory} MiB stay; {metrics}"
+            "{memory} MiB remain; {metrics}"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -1,4 +1,4 @@
-//! Every field of every request over gRPC, as large as it can be.
+//! Every field of every gRPC request, filled up to the maximum message size.
 
 use std::{
     collections::HashMap,
@@ -20,11 +20,11 @@ use prost_types::{
 
 use crate::program::Program;
 
-/// Bytes of a message: what the server takes at most.
+/// The size of a large message in bytes, just below the server's limit.
 const LARGEST: usize = (16 << 20) - 64;
-/// Messages in messages that are walked.
+/// The maximum depth of nested messages whose fields are filled.
 const DEPTH: usize = 4;
-/// The memory that it may take, in MiB: four messages, and what they become.
+/// The maximum memory of the server, in MiB: four messages, and their decoded forms.
 const MEMORY: u64 = 900;
 
 /// The messages of the API, by name.
@@ -48,7 +48,7 @@ impl Shapes {
         Self(shapes)
     }
 
-    /// The message, with each of its fields, at each depth, filled alone.
+    /// One message for each field, at each depth, in which only that field is filled.
     fn filled(&self, name: &str, size: usize, depth: usize) -> Vec<(String, Vec<u8>)> {
         let mut all = Vec::new();
         let Some(message) = self.0.get(name) else {
@@ -84,7 +84,7 @@ impl Shapes {
                         all.push((at("deep"), one(tag, &deep(size))));
                     }
                 }
-                // Numbers: nothing of one is large.
+                // A single number is never large.
                 _ => {
                     if is_list {
                         all.push((at("[]"), one(tag, &vec![1; size])));
@@ -95,7 +95,7 @@ impl Shapes {
         all
     }
 
-    /// The entry of a map.
+    /// The message of the entries, if the field is a map.
     fn entry(&self, field: &FieldDescriptorProto) -> Option<DescriptorProto> {
         let entry = self.0.get(field.type_name())?;
         let is_entry = entry.options.as_ref().is_some_and(|it| it.map_entry());
@@ -103,7 +103,7 @@ impl Shapes {
     }
 }
 
-/// A field once.
+/// One occurrence of a field.
 fn one(tag: u32, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(value.len() + 12);
     prost::encoding::encode_key(tag, prost::encoding::WireType::LengthDelimited, &mut bytes);
@@ -117,7 +117,7 @@ fn repeated(tag: u32, value: &[u8], size: usize) -> Vec<u8> {
     one.repeat(size / one.len())
 }
 
-/// Entries of a map, each with a key of its own.
+/// Map entries with distinct keys.
 fn entries(tag: u32, entry: &DescriptorProto, size: usize) -> Vec<u8> {
     let is_text = entry.field[0].r#type() == Type::String;
     let mut bytes = Vec::with_capacity(size + 32);
@@ -136,7 +136,7 @@ fn entries(tag: u32, entry: &DescriptorProto, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// A struct in a struct, and so on.
+/// Nested structs.
 fn deep(size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < size.min(64 << 10) {
@@ -191,7 +191,7 @@ async fn any_field_may_be_as_large_as_a_message() {
     let mut statuses: HashMap<String, usize> = HashMap::new();
     for (n, (name, message)) in requests.iter().enumerate() {
         let path = name.split(' ').next().unwrap();
-        // Each is sent compressed, and some as they are: that takes the test longer.
+        // Each is sent compressed, and some also uncompressed, which takes longer.
         for is_compressed in [true, false] {
             if !is_compressed && n % 10 != 0 {
                 continue;

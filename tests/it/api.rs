@@ -1,5 +1,5 @@
-//! Promises of the API's shape: a response of OK means that nothing was lost or misplaced, and the
-//! result of every write can be read.
+//! Guarantees of the API: an OK response means that nothing was lost or misplaced, and that the
+//! client can read the result of every write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,7 +159,7 @@ async fn content_is_kept_per_locale(#[values(Sqlite, Postgres)] engine: Engine) 
     assert_eq!(after.texts["fr"], fr.1);
     assert_eq!(after.texts["en"].keywords, ["lamp"]);
     assert_eq!(after.texts["en"].display_name, "a");
-    // A field that is named and not set is cleared, and a locale without texts is removed.
+    // A field in the mask that is not set is cleared, and a locale without texts is removed.
     let after = update(&[], &[("fr", &["*"])]).await.unwrap();
     assert!(!after.texts.contains_key("fr"));
     // Two spellings of the same locale are an error.
@@ -373,8 +373,8 @@ fn writes() -> BTreeSet<String> {
     writes.map(|method| method.name().to_owned()).collect()
 }
 
-/// A collection with as much as possible of what is larger in a response than it counts: many short
-/// entries, then texts up to the limit.
+/// A collection whose response exceeds its counted size as much as possible: many short entries,
+/// then texts up to the limit.
 fn largest(id: &str) -> pb::Collection {
     let locales: Vec<String> = (0..26)
         .flat_map(|n| {
@@ -544,7 +544,7 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
             let response = collections.delete_collection(request).await?;
             response.into_inner().encoded_len()
         }
-        other => panic!("say here what the largest response of {other} is"),
+        other => panic!("add the largest response of {other} here"),
     })
 }
 
@@ -562,7 +562,7 @@ async fn what_a_write_answers_always_fits_what_clients_take(
         products: ProductServiceClient::connect(grpc).await.unwrap(),
         rules: server.rules().await,
     };
-    // All writes, in an order in which each finds what it needs.
+    // All writes, in an order that meets the preconditions of each.
     let order = [
         "CreateCollection",
         "UpdateCollection",
@@ -576,9 +576,9 @@ async fn what_a_write_answers_always_fits_what_clients_take(
     assert_eq!(writes(), order.map(str::to_owned).into());
     for rpc in order {
         let size = write_the_most(&mut clients, rpc).await.unwrap();
-        assert!(size < CLIENTS_TAKE, "{rpc} answers {size} bytes");
+        assert!(size < CLIENTS_TAKE, "{rpc} returns {size} bytes");
         if rpc == "MutateChildren" {
-            assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes are not the most");
+            assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes: not the maximum");
         }
     }
     // A larger collection is rejected before anything is written.
@@ -781,7 +781,7 @@ struct Place {
     rpc: String,
     /// The path to it, as field numbers.
     path: Vec<u32>,
-    /// A request with the ids and enums that it needs, so that it gets as far as possible.
+    /// A request with the required ids and enums, so that it is processed as far as possible.
     base: Vec<u8>,
 }
 

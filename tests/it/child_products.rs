@@ -223,7 +223,7 @@ async fn walk(
     }
 }
 
-/// With the longest possible ids, which page tokens contain, too.
+/// With ids of maximum length, which page tokens also contain.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_with_products_ends_where_a_client_would_refuse_it(
@@ -281,7 +281,7 @@ async fn a_page_with_products_ends_where_a_client_would_refuse_it(
     assert_eq!((back.children.len(), back.children[0].index), (50, 0));
 }
 
-/// Large pages that one client requests concurrently wait for each other, and none is refused.
+/// None of the large pages that one client requests concurrently is rejected.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn large_pages_of_products_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -322,7 +322,7 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
     let request = mutate("c", vec![append(ids)]);
     client.mutate_children(request).await.unwrap();
 
-    // A store next to the server, on its database.
+    // A second store on the server's database.
     let place = match engine {
         Sqlite => DatabasePlace::File(server.database.trim_start_matches("sqlite://").into()),
         Postgres => DatabasePlace::Url(server.database.clone()),

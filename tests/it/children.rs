@@ -29,7 +29,7 @@ use proptest::{
 
 use crate::{harness, postgres, product_ids::HOSTILE};
 
-/// How many requests were applied and refused; most of them should be applied.
+/// The numbers of applied and rejected requests; most should be applied.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
@@ -37,12 +37,12 @@ const LIST: ChildType = ChildType::Product;
 /// The maximum number of lists that one transaction changes.
 const LISTS: usize = 3;
 
-/// Distinct ids that are hard to separate or quote.
+/// Distinct ids that are difficult to separate or quote.
 fn id(number: u8) -> ChildId {
     ChildId::trusted(HOSTILE[usize::from(number)].as_str())
 }
 
-/// The model: the effect of each mutation. `None` if it must be refused.
+/// The model: the effect of each mutation. `None` if it must be rejected.
 pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outcome> {
     let mut outcome = Outcome::default();
     // The ids in the mutation that are in the list.
@@ -208,7 +208,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// Some of the numbers mean the last place.
+/// One of the numbers stands for the last place.
 fn place(number: u64) -> Place {
     if number == 44 {
         Place::Last
@@ -237,7 +237,7 @@ fn on_missing() -> impl Strategy<Value = OnMissing> {
     prop_oneof![6 => Just(OnMissing::Ignore), 1 => Just(OnMissing::Error)]
 }
 
-/// The work of one transaction: some mutations for each of several lists.
+/// The changes of one transaction: some mutations for each of several lists.
 type Round = Vec<Vec<Mutation>>;
 
 fn rounds() -> impl Strategy<Value = Vec<Round>> {
@@ -257,7 +257,7 @@ fn well_formed(mutation: &Mutation) -> bool {
         .is_none_or(|(anchor, _)| !ids.contains(anchor))
 }
 
-/// Filled lists, so that few requests are refused.
+/// Fills the lists, so that few requests are rejected.
 fn filled() -> Round {
     vec![vec![Mutation::append((0..50).map(id).collect())]; LISTS]
 }
@@ -265,7 +265,7 @@ fn filled() -> Round {
 /// The model's result of a request: the outcome of each mutation, and the list afterwards.
 type Made = (Vec<Outcome>, Vec<ChildId>);
 
-/// The well-formed part of a request, and the model's result of it; `None` if it must be refused.
+/// The well-formed part of a request, and the model's result of it; `None` if it must be rejected.
 fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation>, Option<Made>) {
     let request: Vec<_> = request.iter().filter(|m| well_formed(m)).collect();
     let mut list = model.to_vec();
@@ -276,14 +276,14 @@ fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation
 /// The models of the lists.
 type Models = [Vec<ChildId>; LISTS];
 
-/// What a transaction did to each list.
+/// The effect of a transaction on each list.
 type Done = BTreeMap<CollectionId, Applied>;
 
 /// A round, and the models' results of it.
 struct Planned<'a> {
-    /// The whole round, if it must be refused because of one of its parts.
+    /// The whole round, if it must be rejected because of one of its parts.
     refused: Option<Edits<'a>>,
-    /// The parts that are not refused.
+    /// The parts that are not rejected.
     good: Edits<'a>,
     made: Vec<Option<Made>>,
 }
@@ -306,7 +306,7 @@ impl<'a> Planned<'a> {
         }
     }
 
-    /// Compares the models' results with those of the parts that were not refused, and updates the
+    /// Compares the models' results with those of the parts that were not rejected, and updates the
     /// models.
     fn compare(self, mut done: Done, models: &mut Models) -> Result<(), TestCaseError> {
         for ((made, model), collection) in self.made.into_iter().zip(models).zip(collections()) {
@@ -377,8 +377,8 @@ async fn lock(tx: &Tx) -> Result<Locked, Error> {
     Ok(locked)
 }
 
-/// Applies each round to the lists and to their models, and compares everything. All within one
-/// transaction, which is rolled back; refused requests must not have written anything.
+/// Applies each round to the lists and to their models, and compares everything, in one transaction
+/// that is rolled back. Rejected requests must not have written anything.
 async fn check(tx: &Tx, rounds: &[Round]) -> Result<(), TestCaseError> {
     let mut locked = lock(tx).await.unwrap();
     let mut models = Models::default();
@@ -401,7 +401,7 @@ async fn check(tx: &Tx, rounds: &[Round]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The same with each round committed, and the lists read through the cached directories.
+/// Like [`check`], but commits each round, and reads the lists through the cached directories.
 async fn check_committed(
     store: &Store,
     tenant: TenantId,
@@ -458,7 +458,7 @@ async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCa
     Ok(())
 }
 
-/// A new database, in this folder or in PostgreSQL.
+/// A new database, in this directory or in PostgreSQL.
 pub(crate) async fn new_store(engine: Engine, folder: &Path) -> Store {
     let place = match engine {
         Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),
@@ -497,7 +497,7 @@ fn against_the_model(engine: Engine) {
     );
     assert!(
         applied > refused,
-        "{applied} applied, {refused} refused: too few say anything"
+        "{applied} applied, {refused} rejected: too few were applied"
     );
 }
 

@@ -78,7 +78,7 @@ async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres
     node(SDK, &environment);
 }
 
-/// On one database only: the tests of the examples show that requests behave the same on both.
+/// Only on SQLite: the tests of the examples show that requests behave the same on both engines.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_of_the_documentation_sends_its_examples() {
     let server = Server::new(Sqlite).await;
@@ -98,7 +98,7 @@ async fn a_reader_of_the_documentation_sends_its_examples() {
 /// Schemathesis generates valid and invalid requests from the OpenAPI description, and checks the
 /// responses against it.
 fn schemathesis(server: &Server, description: &str, key: &str) {
-    // It stores what it learns in its working directory.
+    // It stores its state in its working directory.
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("schemathesis");
     command

@@ -1,4 +1,4 @@
-//! A real server in this process, on free ports and a database of its own.
+//! A real server in this process, on free ports and with its own database.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
     }
 }
 
-/// The parts of the use cases with these settings, without a server, on a database of their own.
+/// The parts of the use cases with these settings, without a server, on their own database.
 pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = app::config(flags, None).unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, T
     (config, store, folder)
 }
 
-/// The URL of a database, for a connection of the test's own.
+/// The URL of a database, for a test's own connection.
 pub(crate) fn url(place: &DatabasePlace) -> String {
     match place {
         DatabasePlace::File(file) => format!("sqlite://{}", file.display()),
@@ -56,8 +56,8 @@ pub(crate) fn url(place: &DatabasePlace) -> String {
     }
 }
 
-/// Inserts `count` copies of a collection without its lists. `id` is SQL: the id, and slug, of the
-/// copy `x`, which counts from 1.
+/// Inserts `count` copies of a collection without its lists. `id` is an SQL expression for the id
+/// and slug of copy number `x`, which counts from 1.
 pub(crate) async fn copy_collection(
     db: &DatabaseConnection,
     collection: &str,
@@ -85,7 +85,7 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// A client for REST.
     pub(crate) client: reqwest::Client,
-    /// The URL of its database, for a connection of the test's own.
+    /// The URL of its database, for a test's own connection.
     pub(crate) database: String,
     /// The flag that names its database, and the flag's value.
     pub(crate) database_flag: [String; 2],
@@ -94,14 +94,14 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
-/// A builder of HTTP clients, after making sure that the cryptography provider is installed.
+/// A builder of HTTP clients; makes sure that the cryptography provider is installed.
 pub(crate) fn http_client() -> reqwest::ClientBuilder {
     endcap::crypto::install();
     reqwest::Client::builder()
 }
 
 impl Server {
-    /// Starts a server on a database of its own.
+    /// Starts a server with its own database.
     pub(crate) async fn new(engine: Engine) -> Self {
         Self::start(engine, Flags::default()).await
     }
@@ -186,7 +186,7 @@ impl Server {
     /// Starts a transaction on another connection that blocks all writes until it ends.
     pub(crate) async fn hold_writes(&self) -> DatabaseTransaction {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
-        // PostgreSQL ignores this; it has locks instead.
+        // PostgreSQL does not need this; it has locks instead.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -199,7 +199,7 @@ impl Server {
         tx
     }
 
-    /// Starts a transaction on another connection that blocks all look-ups of keys until it ends;
+    /// Starts a transaction on another connection that blocks all key lookups until it ends;
     /// `None` on SQLite, where nothing blocks readers.
     pub(crate) async fn hold_keys(&self) -> Option<DatabaseTransaction> {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
@@ -212,7 +212,7 @@ impl Server {
         Some(tx)
     }
 
-    /// Waits until a write of the server waits for [`Self::hold_writes`]. Only PostgreSQL can tell.
+    /// Waits until [`Self::hold_writes`] blocks a write of the server. Only PostgreSQL reports it.
     pub(crate) async fn waits_for_a_lock(&self) {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
         let waiting = "SELECT 1 FROM pg_stat_activity \
@@ -220,7 +220,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(60);
         let waiting = Statement::from_string(DbBackend::Postgres, waiting);
         while db.query_one_raw(waiting.clone()).await.unwrap().is_none() {
-            assert!(Instant::now() < deadline, "nothing waits");
+            assert!(Instant::now() < deadline, "no write is blocked");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -231,8 +231,8 @@ impl Server {
         metrics.send().await.unwrap().text().await.unwrap()
     }
 
-    /// How many requests this limit has refused in all servers of this process. Other tests may
-    /// count, too.
+    /// How many requests this limit has rejected in all servers of this process. Other tests may
+    /// increase it, too.
     pub(crate) async fn refused(&self, limit: &str) -> u64 {
         let line = format!("endcap_refused_total{{limit=\"{limit}\"}} ");
         let metrics = self.metrics().await;
@@ -240,7 +240,7 @@ impl Server {
         value.unwrap().parse().unwrap()
     }
 
-    /// Stops the server like a signal, and returns whether all requests completed.
+    /// Shuts the server down like a signal, and returns whether all in-flight requests completed.
     pub(crate) async fn stop(mut self) -> bool {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.running).await.unwrap()
@@ -253,8 +253,8 @@ impl Drop for Server {
     }
 }
 
-/// Waits until the server with this admin port is ready or not, and returns what `/readyz` says
-/// then.
+/// Waits until the server with this admin port is ready or not ready, and returns the response of
+/// `/readyz`.
 pub(crate) async fn is_ready(admin: &str, expected: bool) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

@@ -1,5 +1,5 @@
-//! A temporary PostgreSQL for the tests. It uses the installed programs, starts when the first test
-//! needs it, and is removed with the test process.
+//! A temporary PostgreSQL server for the tests. It uses the installed programs, starts when the
+//! first test needs it, and is removed when the test process ends.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use std::{
 
 use sea_orm::{ConnectionTrait as _, Database};
 
-/// The URL of a server on which tests may create databases, and leave them behind.
+/// The URL of a server on which tests may create databases without dropping them.
 pub(crate) const URL_VARIABLE: &str = "ENDCAP_TEST_DATABASE_URL";
 
 /// The URL of a new, empty database.
@@ -45,7 +45,7 @@ fn base_url() -> &'static str {
     })
 }
 
-/// A cluster made with the installed programs. A watchdog stops it when this is dropped or the
+/// A cluster created with the installed programs. A watchdog stops it when this is dropped or the
 /// process ends in any way: its standard input is a pipe that is closed then.
 pub(crate) struct Cluster {
     programs: PathBuf,
@@ -85,7 +85,7 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts it, each time on the same port.
+    /// Starts it, always on the same port.
     pub(crate) fn start_again(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 \
@@ -97,7 +97,7 @@ impl Cluster {
         self.pg_ctl(&["-o", &options, "-l", &log, "start"]);
     }
 
-    /// Runs `pg_ctl` on it, and waits for its end.
+    /// Runs `pg_ctl` on it, and waits until it ends.
     pub(crate) fn pg_ctl(&self, arguments: &[&str]) {
         run(self
             .command("pg_ctl")
@@ -168,7 +168,7 @@ pub(crate) fn programs() -> PathBuf {
         panic!(
             "no PostgreSQL to test with: install one (Debian: apt-get install postgresql) so \
              that initdb and pg_ctl are found, or set {URL_VARIABLE} to a server where the \
-             tests may make databases"
+             tests may create databases"
         )
     })
 }
@@ -178,7 +178,7 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Debian's package creates the user postgres; nobody exists everywhere.
+/// Debian's package creates the user `postgres`; the user `nobody` exists everywhere.
 fn user() -> &'static str {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     if users.lines().any(|line| line.starts_with("postgres:")) {
@@ -194,7 +194,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn run(command: &mut Command) {
-    // To files and not pipes: the server that pg_ctl starts would keep a pipe open.
+    // Into files instead of pipes: the server that pg_ctl starts would keep a pipe open.
     let output = tempfile::NamedTempFile::new().unwrap();
     let status = command
         .stdin(Stdio::null())

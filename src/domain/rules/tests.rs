@@ -1,5 +1,5 @@
-//! What rules mean, against a reference that shares nothing with them, and how few of them a
-//! change of a product touches.
+//! Rule evaluation, compared with an independent reference implementation, and the number of rules
+//! that a product change affects.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +8,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::{super::*, *};
 use crate::domain::{details::Details, rules::explain::Explained};
 
-/// The verdict by looping over all rows and conditions.
+/// The reference verdict: a loop over all rows and conditions.
 mod reference {
     use super::*;
 
@@ -40,7 +40,7 @@ mod reference {
             Field::Vendor => texts(&[&details.vendor]),
             Field::Status => texts(&[&details.status]),
             Field::ProductId => vec![Operand::Text(product.id.to_string())],
-            // Memberships are no part of a product; they have a test of their own.
+            // Memberships are not part of a product; they have their own test.
             Field::Collection => Vec::new(),
             Field::Tag => texts(&details.tags.iter().map(String::as_str).collect::<Vec<_>>()),
             Field::Available => details
@@ -191,7 +191,7 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
     (0_i64..6).prop_map(Timestamp::from_micros)
 }
 
-/// The moment of the tests: between the times.
+/// The current time in the tests, between the generated times.
 const NOW: Timestamp = Timestamp::from_micros(3);
 
 fn any_details() -> impl Strategy<Value = Details> {
@@ -273,7 +273,7 @@ fn any_product() -> impl Strategy<Value = Product> {
         })
 }
 
-/// Conditions that the check lets pass.
+/// Conditions that pass validation.
 fn any_condition() -> impl Strategy<Value = Condition> {
     let fields = [&Field::NAMED[..], &[Field::Attribute("x".into())]].concat();
     let operands = (
@@ -385,15 +385,15 @@ proptest! {
         other in any_rules(),
     ) {
         let mut set = set_of(&rules);
-        // Numbers of predicates are used again.
+        // Predicate numbers are reused.
         set.insert(id(0), &other);
         set.insert(id(0), &rules[0]);
-        // One product that changes in some parts.
+        // The same product with some fields changed.
         let mut near = before.clone();
         near.title.clone_from(&after.title);
         near.details.prices.clone_from(&after.details.prices);
         let facts = [&before, &after, &near].map(|product| Facts::of(product, NOW));
-        // And the same later.
+        // And the unchanged product at a later time.
         let later = Facts::of(&before, Timestamp::from_micros(5));
         let states = [&facts[0], &facts[1], &facts[2], &later].map(Some);
         let states = [&[None][..], &states].concat();
@@ -445,7 +445,7 @@ proptest! {
             let ids = 0..rules.len();
             ids.map(|number| set.matches(&id(number), &facts)).collect::<Vec<_>>()
         };
-        // All times and ages together end before that.
+        // The sum of any generated time and age is less than that.
         for now in -2..14 {
             let next = set.next_change(&at(now), Timestamp::from_micros(now));
             let next = next.map_or(14, Timestamp::micros);
@@ -610,7 +610,7 @@ fn membership_is_a_fact_that_is_compared_by_id() {
     let matching = |facts: &Facts| ["in", "out"].map(|id| set.matches(&one(id), facts));
     assert_eq!(matching(&facts), [false, true]);
     let before = facts.clone();
-    // Ids are told apart by case.
+    // Ids are case-sensitive.
     facts.set_member(&one("a"), true);
     assert_eq!(matching(&facts), [false, true]);
     facts.set_member(&one("A"), true);

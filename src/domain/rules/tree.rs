@@ -332,7 +332,7 @@ mod tests {
         others.sort_unstable();
         let count = others.len();
         others.dedup();
-        // One of them is the first rules again.
+        // One of them equals the hash of the first rules.
         assert_eq!(others.len(), count - 1);
     }
 

@@ -51,12 +51,12 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
             .await
             .unwrap();
         let headers = response.headers();
-        // Outside of authentication: the request id and CORS.
+        // The request id and CORS are outside of authentication.
         assert_eq!(headers["x-request-id"], "mine", "{path}");
         let origin = "access-control-allow-origin";
         assert_eq!(headers[origin], "https://shop.example", "{path}");
-        // Inside of it: without a credential, nobody learns whether a path, method or collection
-        // exists.
+        // Everything else is inside: without a credential, nobody learns whether a path, method
+        // or collection exists.
         match kind {
             Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
             None => {
@@ -65,7 +65,7 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
             }
         }
     }
-    // Also outside: browsers send preflight requests without a credential.
+    // Preflight requests are handled outside, too: browsers send them without a credential.
     let url = format!("{}/products/collections", server.http);
     let preflight = server
         .client

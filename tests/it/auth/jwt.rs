@@ -94,7 +94,7 @@ async fn a_token_is_refused_for_anything_that_does_not_hold(
         header(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false})),
         "a.b.c".into(),
         "no token".into(),
-        // Has the form of an API key, which is not enabled.
+        // An API key, which is not an enabled authentication method.
         endcap::domain::key::generate().0,
     ] {
         assert_eq!(told(&server, &odd).await, REFUSED, "{odd}");
@@ -118,7 +118,7 @@ fn block(page: &str, language: &str) -> String {
     rest.split("```").next().unwrap().to_owned()
 }
 
-/// The settings and claims in the documentation of issuers work together.
+/// Settings and claims are those in the guide for the issuer.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_as_keycloak_and_auth0_make_them_are_accepted(
@@ -284,16 +284,16 @@ async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails(
     let deadline = Instant::now() + Duration::from_secs(30);
     while published.fetched() < before + 3 {
         assert_eq!(told(&server, &old).await, "Ok");
-        assert!(Instant::now() < deadline, "keys are not fetched anew");
+        assert!(Instant::now() < deadline, "keys are not fetched again");
     }
     published.publish(&[&second]);
-    // At once: a token with an unknown key triggers a fetch.
+    // Without delay: a token with an unknown key triggers a fetch.
     let deadline = Instant::now() + Duration::from_secs(30);
     while told(&server, &new).await != "Ok" {
-        assert!(Instant::now() < deadline, "the new key is not taken");
+        assert!(Instant::now() < deadline, "the new key is not accepted");
     }
     while told(&server, &old).await != REFUSED {
-        assert!(Instant::now() < deadline, "the old key is still taken");
+        assert!(Instant::now() < deadline, "the old key is still accepted");
     }
 }
 

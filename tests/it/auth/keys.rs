@@ -1,4 +1,4 @@
-//! API keys: their commands, and how long they are cached.
+//! API keys: commands, key files, and caching.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ async fn told(server: &Server, key: &str) -> String {
     grpc(server, "GetCollection", Some(key), root()).await.told
 }
 
-/// Waits until the key is accepted, or rejected.
+/// Waits until a request with this key has the expected outcome.
 async fn until(server: &Server, key: &str, expected: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -195,7 +195,7 @@ async fn a_file_of_keys_is_read_again_when_it_changes(#[values(Sqlite, Postgres)
     std::fs::write(&path, &second_line).unwrap();
     until(&server, &second, "Ok").await;
     assert_eq!(told(&server, &first).await, REFUSED);
-    // A file that can't be parsed changes nothing.
+    // A file that can't be parsed is ignored.
     std::fs::write(&path, "keys = 3").unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(told(&server, &second).await, "Ok");

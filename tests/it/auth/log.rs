@@ -1,4 +1,4 @@
-//! The log of authentication: what it says about credentials, and that it never contains one.
+//! Log entries about authentication: what they contain about credentials, but never a secret.
 
 use std::{
     path::Path,

@@ -1,4 +1,4 @@
-//! Logins: how long their tokens are valid, on which replicas, and who can issue them.
+//! Logins: the lifetime of their tokens, their validity on replicas, and who can issue them.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ async fn post(server: &Server, path: &str, bearer: &str) -> (u16, Value) {
     send(request.bearer_auth(bearer)).await
 }
 
-/// The token of a new login, or a renewed one.
+/// The token of a new login, or a refreshed one.
 async fn token(server: &Server, path: &str, bearer: &str) -> String {
     let (status, body) = post(server, path, bearer).await;
     assert_eq!(status, 200, "{body}");
@@ -65,14 +65,14 @@ async fn until(server: &Server, bearer: &str, expected: u16) {
     }
 }
 
-/// Executes SQL on a connection of its own.
+/// Executes SQL on a new connection.
 async fn execute(server: &Server, sql: &str) {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     db.execute_unprepared(sql).await.unwrap();
     db.close().await.unwrap();
 }
 
-/// The texts that an SQL query returns on a connection of its own.
+/// The texts that an SQL query returns on a new connection.
 async fn select(server: &Server, sql: &str) -> Vec<String> {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     let statement = Statement::from_string(db.get_database_backend(), sql);
@@ -184,7 +184,7 @@ async fn a_token_says_that_it_lasts_no_longer_than_its_key(
 /// Servers on one PostgreSQL database, started at the same time.
 async fn replicas<const N: usize>(flags: &Flags) -> [Server; N] {
     let database = postgres::new_database().await;
-    // One server alone migrates the database.
+    // Only one server migrates the database.
     drop(Server::start_at(Some(database.clone()), flags.clone()).await);
     let start = || Server::start_at(Some(database.clone()), flags.clone());
     let servers = join_all((0..N).map(|_| start())).await;
@@ -272,7 +272,7 @@ async fn nobody_makes_a_token_from_what_the_database_has(
         format!("{prefix}.{message}.{signature}")
     };
     let end: u64 = end.parse().unwrap();
-    // The form is right: whoever has the login's secret as well can issue tokens.
+    // The format is correct: with the login's secret as well, tokens can be issued.
     assert_eq!(status(&server, &sign(login, secret, end + 1)).await, 200);
     let stored = select(&server, "SELECT secret_hash FROM logins").await;
     for odd in [
@@ -346,7 +346,7 @@ async fn logins_that_are_over_are_swept(#[values(Sqlite, Postgres)] engine: Engi
         .await
         .is_empty()
     {
-        assert!(Instant::now() < deadline, "it is not swept");
+        assert!(Instant::now() < deadline, "the login is not swept");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -99,14 +99,14 @@ impl Tokens {
     }
 }
 
-/// The key with another last digit.
+/// The key with a different last digit.
 fn spoil(key: &str) -> String {
     let last = if key.ends_with('0') { '1' } else { '0' };
     format!("{}{last}", &key[..key.len() - 1])
 }
 
-/// The effect of an operation. A create, and anything else that refers to nothing existing, is
-/// openly rejected in another tenant.
+/// The effect of an operation. In another tenant, a create, or any other operation that does not
+/// refer to existing data, is rejected explicitly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     Read,
@@ -340,7 +340,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
     ]
 }
 
-/// An RPC that the matrix lacks would be one whose scope nobody tests.
+/// The scope of an RPC that is missing in the matrix would not be tested.
 #[test]
 fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
     let of_proto = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
@@ -369,7 +369,7 @@ fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
     assert_eq!(of_matrix, of_proto);
 }
 
-/// A caller without the scope who sends a malformed message is told about the scope, because the
+/// A malformed message of a caller without the scope is rejected because of the scope, as the
 /// message is not decoded.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
@@ -467,7 +467,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
             if does == Does::Create {
                 assert_eq!(outcome.told, "PermissionDenied TENANT_DENIED", "{what}");
             } else {
-                // The same response, word by word, as for its own empty tenant.
+                // Exactly the same response as for its own, empty tenant.
                 let (_, _, own) = operations(OTHER, "a")
                     .into_iter()
                     .find(|(name, ..)| *name == method)
@@ -490,7 +490,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
             let outcome = call(method, Some(&tokens.right), &body).await;
             assert_eq!(outcome.told, "Ok", "{method}, {kind}");
         }
-        // Without a tenant, the only one that the credential is valid for is meant.
+        // The tenant defaults to the only one that the credential is valid for.
         let nameless = operations("", "a").into_iter();
         for (method, _, body) in nameless.filter(|(_, does, _)| *does == Does::Read) {
             let outcome = call(method, Some(&tokens.right), &body).await;
@@ -656,8 +656,8 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
     let movement = json!({"child": id, "parent": "a"});
     let place = json!({"collections": ["a"]});
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
-    // The last column is the response to the other tenant's credential. The account follows from
-    // the credential: the other one has no `a`, and may have what it created itself.
+    // The last column is the response to the other tenant's credential. The credential determines
+    // the account: the other account has no `a`, but has what it created itself.
     let operations = [
         ("create", Create, &post, "collections", new, ""),
         ("list", Read, &get, "collections", none(), ""),

@@ -34,7 +34,7 @@ use crate::{collections::reason, harness::Server};
 pub(crate) const ISSUER: &str = "https://id.example";
 pub(crate) const AUDIENCE: &str = "endcap";
 
-/// A gRPC frame: a flag, a length, a message.
+/// A gRPC frame: the compression flag, the length and the message.
 pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -43,7 +43,7 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     frame.freeze()
 }
 
-/// The outcome of a call: code and reason if it failed, or else the bytes of the message.
+/// The outcome of a call: the code and the reason if it failed, or else the bytes of the message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) told: String,
@@ -61,7 +61,7 @@ impl Outcome {
                 told: "Ok".into(),
                 message,
             },
-            None => panic!("there is no status"),
+            None => panic!("the response has no status"),
         }
     }
 }
@@ -186,7 +186,7 @@ pub(crate) fn file_key(
     (text, to_toml(&key))
 }
 
-/// Seconds since 1970.
+/// The Unix time in seconds.
 pub(crate) fn now() -> i64 {
     Timestamp::now().micros() / 1_000_000
 }

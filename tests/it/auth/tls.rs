@@ -1,4 +1,4 @@
-//! TLS on both ports, client certificates, and the replacement of certificates.
+//! TLS on both ports, client certificates, and certificate rotation.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,7 +36,7 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// The files of somebody with a certificate.
+/// The certificate and key files of a client or server.
 #[derive(Clone)]
 pub(crate) struct Holder {
     pub(crate) cert: PathBuf,
@@ -140,7 +140,7 @@ fn set_up() -> (TempDir, Authority, Flags) {
     (folder, authority, flags)
 }
 
-/// Runs grpcurl: whether it succeeded, and all that it printed.
+/// Runs grpcurl; returns whether it succeeded, and its entire output.
 fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
     let data = json!({"collectionId": "rootCategory"}).to_string();
     let output = Command::new("grpcurl")
@@ -255,7 +255,7 @@ async fn rest_and_the_programs_own_client_speak_tls(#[values(Sqlite, Postgres)] 
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert!(server.stop().await, "connections end");
+    assert!(server.stop().await, "requests or connections did not end");
 }
 
 #[rstest]
@@ -315,6 +315,6 @@ async fn the_handshake_and_the_first_head_have_one_timeout() {
         drop(half_head.read(&mut [0]).await);
     };
     let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
-    ended.expect("they are not closed");
+    ended.expect("the connections are not closed");
     assert!(server.refused("header_timeout").await >= before + 4);
 }

@@ -1,4 +1,4 @@
-//! Unknown API keys: how many of them reach the database.
+//! Unknown API keys: how many of them cause database lookups.
 
 use std::{
     sync::{
@@ -33,7 +33,7 @@ fn flags() -> Flags {
     }
 }
 
-/// An authenticator on a database of its own, and the number of its look-ups there.
+/// An authenticator with its own database, and the number of its lookups there.
 async fn counted(flags: Flags) -> (Authenticator, Store, Arc<AtomicUsize>) {
     let config = endcap::app::config(&flags, None).unwrap();
     let store = Store::connect(&config.database).await.unwrap();
@@ -93,18 +93,18 @@ async fn made_up_keys_reach_the_database_no_more_often_than_the_rate() {
         assert_eq!(identify(good.clone(), "10.0.0.1").await, None);
         let made_up = (0..2_000).map(|_| identify(key::generate().0, "10.0.0.1"));
         let told = join_all(made_up).await;
-        // Two look-ups run concurrently, so one more may be counted too late.
+        // Two lookups run concurrently, so one more may be counted too late.
         let count = looked_up.load(Ordering::SeqCst) - 1;
         assert!((LIMIT..=LIMIT + 1).contains(&count), "{count}");
         let of = |reason| told.iter().filter(|told| **told == Some(reason)).count();
         assert_eq!(of(Reason::Unauthenticated), count);
         assert_eq!(of(Reason::RateLimited), 2_000 - count);
 
-        // A key that was found before is still looked up, again and again.
+        // A key that was found before is still looked up each time.
         for _ in 0..LIMIT * 2 {
             assert_eq!(identify(good.clone(), "10.0.0.1").await, None);
         }
-        // Other addresses have an allowance of their own.
+        // Other addresses have their own rate limit.
         let other = new_stored_key(&store).await;
         let limited = Some(Reason::RateLimited);
         assert_eq!(identify(other.clone(), "10.0.0.1").await, limited);
@@ -200,7 +200,7 @@ async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_no
         let response = login(&key::generate().0).send().await.unwrap();
         assert_eq!(response.status(), 401);
     }
-    // From here on, nothing of it reaches the database, where it would have to wait.
+    // From here on, unknown keys cause no lookups, which would block.
     let held = server.hold_keys().await;
     let made_up = key::generate().0;
     let told = asked(&made_up).await;

@@ -1,4 +1,4 @@
-//! Tests of the documentation: its links, the commands in it, and the pages that are generated.
+//! Tests of the documentation: its links, its commands, and its generated pages.
 
 mod blocks;
 mod command_line;
@@ -34,7 +34,7 @@ impl Page {
         }
     }
 
-    /// The path, for messages.
+    /// The path, for error messages.
     fn name(&self) -> &str {
         self.path.to_str().unwrap()
     }
@@ -61,7 +61,7 @@ fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Compares a page with what `generate` makes of it; writes the page first if `UPDATE_DOCS` is set.
+/// Compares a page with the output of `generate`; if `UPDATE_DOCS` is set, writes the page instead.
 fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
     let file = Path::new(ROOT).join(path);
     let written = fs::read_to_string(&file).unwrap_or_default();
@@ -74,7 +74,7 @@ fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
     }
 }
 
-/// Like [`generated`], for a page that is written by hand up to the line that begins with `mark`.
+/// Like [`generated`], for a page that is handwritten up to the comment that begins with `mark`.
 fn generated_after(path: &str, mark: &str, text: &str) {
     generated(path, |page| {
         let start = page

@@ -1,4 +1,4 @@
-//! The blocks of shell commands that no test runs, with the reasons.
+//! The blocks of shell commands that this test does not run, and why.
 
 const CLUSTER: &str = "needs a cluster; the chart has tests of its own, in tests/helm";
 const IMAGE: &str = "makes or runs an image, which tests/helm does";
@@ -11,7 +11,7 @@ const TLS: &str = "is run by tests/it/docs/tls.rs, with ports and a directory of
 const OTHER: &str = "names a database, a host or files that are somebody's own";
 const ROLLOUT: &str = "is run by tests/it/rollout, with directories and databases of its own";
 
-/// The page, the beginning of the block, and why it is not run.
+/// The page, the beginning of the block, and the reason not to run it.
 pub(super) const NOT_RUN: &[(&str, &str, &str)] = &[
     ("README.md", "cargo run", INSTALL),
     ("docs/explanation/performance.md", "cargo bench", BENCHMARK),

@@ -8,17 +8,17 @@ use tokio::{
     sync::watch,
 };
 
-/// What happens to connections.
+/// The fault that connections suffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// All are closed, and new ones at once.
+    /// All connections are closed, and new ones immediately.
     Cut,
     /// Like `Cut`, but the peer sees a reset.
     Reset,
-    /// Nothing is forwarded any more on the connections that are open now or opened meanwhile. They
-    /// stay stalled until they are cut.
+    /// Nothing is forwarded on connections that are open now or opened during the fault. They stay
+    /// stalled until they are cut.
     Stall,
 }
 

@@ -69,7 +69,7 @@ impl Binding {
         self.template.split(['{', '}']).skip(1).step_by(2)
     }
 
-    /// The request that stands for the message.
+    /// The request that represents the message.
     pub(crate) fn request(&self, message: &DynamicMessage) -> HttpRequest {
         let mut rest = serde_json::to_value(message).unwrap();
         let mut target = self.template.clone();
@@ -180,7 +180,7 @@ fn parameter(name: &str, value: &Json) -> String {
     format!("{}={}", encoded(name), encoded(&text))
 }
 
-/// Texts that are difficult in one part or another of a request.
+/// Texts that are difficult to encode in some part of a request.
 const TEXTS: [&str; 14] = [
     "",
     "a",
@@ -224,7 +224,7 @@ pub(crate) fn any(of: &MessageDescriptor, depth: usize, rng: &mut StdRng) -> Dyn
             message.set_field_by_name("paths", Value::List(paths));
             return message;
         }
-        // One of its kinds must be set.
+        // One member of its oneof must be set.
         "google.protobuf.Value" => {
             let deepest = if depth == 0 { 4 } else { 6 };
             let fields: Vec<_> = of.fields().take(deepest).collect();
@@ -283,6 +283,6 @@ fn one(kind: &Kind, depth: usize, rng: &mut StdRng) -> Value {
         | Kind::Fixed64
         | Kind::Sfixed32
         | Kind::Sfixed64
-        | Kind::Bytes => panic!("say here what any {kind:?} is"),
+        | Kind::Bytes => panic!("add an arbitrary value of {kind:?} here"),
     }
 }

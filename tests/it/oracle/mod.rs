@@ -115,5 +115,5 @@ pub(crate) fn assert_error(response: &(u16, Value), status: u16, code: &str, say
     assert_eq!(body["status"], status.to_string(), "{body}");
     assert_eq!(body["errorCode"], code, "{body}");
     let message = body["message"].as_str().unwrap();
-    assert!(message.contains(says), "{body} does not say {says}");
+    assert!(message.contains(says), "{body} does not contain {says}");
 }

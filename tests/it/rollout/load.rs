@@ -1,4 +1,4 @@
-//! Load: clients that write and read all the time, on any servers.
+//! Load: clients that continuously write and read, on any servers.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
 
 /// How long a request is retried.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Each writer has a collection of its own.
+/// Each writer has its own collection.
 const WRITERS: usize = 4;
 const READERS: usize = 2;
 
@@ -75,7 +75,7 @@ impl Load {
         let deadline = Instant::now() + TIMEOUT;
         while self.state.done.load(Ordering::Relaxed) < before + MORE {
             let failures = self.state.failures.lock().unwrap().clone();
-            assert!(Instant::now() < deadline, "it stands: {failures:?}");
+            assert!(Instant::now() < deadline, "no progress: {failures:?}");
             let tasks = self.readers.iter().map(JoinHandle::is_finished);
             let ended = tasks.chain(self.writers.iter().map(JoinHandle::is_finished));
             assert!(!ended.into_iter().any(|ended| ended), "a client gave up");
@@ -201,7 +201,7 @@ async fn read(state: Arc<State>, reader: usize) {
                 ..pb::ListChildrenRequest::default()
             };
             match client.list_children(request).await {
-                // Its writer has not begun yet.
+                // Its writer has not started yet.
                 Err(status) if status.code() == Code::NotFound => Ok(()),
                 page => page.map(drop),
             }
@@ -226,7 +226,7 @@ async fn read_rest(state: Arc<State>) {
                     "{response:?}"
                 );
             }
-            // It was connected to a server that is gone.
+            // The server has shut down.
             Err(error) => assert!(error.is_connect() || error.is_request(), "{error:?}"),
         }
     }

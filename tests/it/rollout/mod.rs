@@ -1,4 +1,4 @@
-//! An operator's tasks: start the service, upgrade and roll back, grant its roles their rights,
+//! An operator's tasks: start the service, upgrade and roll back, grant privileges to its roles,
 //! back it up, and understand its error messages.
 
 mod backup;
@@ -45,7 +45,7 @@ impl Place {
         self.folder.path()
     }
 
-    /// A command of the program on this database, with free ports.
+    /// A command of this program on this database, with free ports.
     fn endcap(&self) -> Command {
         let mut command = program::endcap(self.data(), self.postgres.as_deref());
         command.args(["--log-format", "json"]);
@@ -60,7 +60,7 @@ impl Place {
         command
     }
 
-    /// Runs a command to its end: its status, its standard output, its standard error.
+    /// Runs a command to completion; returns its status, standard output and standard error.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         run(self.endcap().args(["--log", "error"]).args(arguments))
     }
@@ -84,8 +84,7 @@ impl Place {
     }
 }
 
-/// How a command ended, its output, and its errors, without the note about which database it wrote
-/// to.
+/// A command's exit status, output and errors, without the note about which database it wrote to.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output: Output = command.output().unwrap();
     let (status, printed, told) = read(&output);
@@ -94,7 +93,7 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
     (status, printed, told.concat())
 }
 
-/// The text of a page for operators.
+/// The text of a documentation page for operators.
 fn page(name: &str) -> String {
     let path = format!("{}/docs/operate/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()

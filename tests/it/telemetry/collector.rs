@@ -1,4 +1,4 @@
-//! A collector that stores what it receives over gRPC and HTTP.
+//! An OpenTelemetry collector that stores what it receives over gRPC and HTTP.
 
 use std::sync::{Arc, Mutex};
 
