@@ -190,7 +190,7 @@ fn compare(
     }
 }
 
-/// What is a direct member of a collection.
+/// A condition that direct members of a collection match.
 pub(crate) fn member_of(id: &str) -> pb::Rule {
     let field = pb::condition::Target::Field(pb::ProductField::Collection.into());
     let named = vec![pb::operand::Value::Text(id.into())];
@@ -1000,7 +1000,7 @@ async fn deleting_leaves_the_children_and_no_links(#[values(Sqlite, Postgres)] e
             .parents
             .is_empty()
     );
-    // The id can be reused, and the old etag does not match.
+    // The id can be reused.
     create(&mut client, "a").await;
 }
 
@@ -1141,7 +1141,7 @@ async fn pages_of_children_go_on_where_the_last_child_is_now(
         (Code::NotFound, "CHILD_NOT_IN_LIST")
     );
 
-    // Children move from behind the page to the front; none is seen twice.
+    // Children move from after the page to the front; none is returned twice.
     let mut client = server.grpc().await;
     client
         .mutate_children(mutate("a", vec![move_range(600, 799, 0)]))
@@ -1177,7 +1177,7 @@ async fn a_retry_gets_the_first_answer(#[values(Sqlite, Postgres)] engine: Engin
         request_id: "r-1".into(),
         ..mutate("a", vec![append(["x"])])
     };
-    // The same request id for another method is another request.
+    // The same idempotency key for another method is another request.
     let one = client
         .mutate_children(request_again.clone())
         .await
@@ -1350,7 +1350,7 @@ async fn slugs_are_unique_and_made_where_none_is_chosen(
         .into_inner()
         .collection
         .unwrap();
-    assert_eq!(renamed.slug, made.slug, "addresses do not break");
+    assert_eq!(renamed.slug, made.slug, "the slug does not change");
     let request = update(
         pb::Collection {
             slug: "sale".into(),

@@ -136,7 +136,7 @@ fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
             }
         }
     }
-    // The command gets as far as looking for the database, wherever the flag is.
+    // The flag is accepted in both places: the command only fails for lack of a database.
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let data = ["--data-dir", data.to_str().unwrap()];
@@ -158,7 +158,7 @@ fn completions_of_each_shell_have_each_command() {
         .collect();
     for shell in Shell::value_variants() {
         let shell = shell.to_string();
-        // Invalid settings don't matter.
+        // Invalid settings are ignored.
         let (ok, script, error) = output(&["completions", &shell], &[("ENDCAP_COLOUR", "red")]);
         assert!(ok && error.is_empty(), "{shell}: {error}");
         let is_part = |c: char| !c.is_ascii_alphanumeric();

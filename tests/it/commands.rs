@@ -88,7 +88,7 @@ async fn a_list_is_imported_and_exported(#[values(Sqlite, Postgres)] engine: Eng
     let (file, out) = (folder.path().join("ids"), folder.path().join("out"));
     let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
     let (all, distinct) = ids_with_repeats();
-    // With blank lines, and line ends of another system.
+    // With blank lines, and with a Windows line ending.
     std::fs::write(file, lines(&all).replace("p7\n", "\n  \np7\r\n")).unwrap();
 
     let (status, printed, error) = run(&import(&server.grpc, file));
@@ -338,7 +338,7 @@ fn a_server_that_cant_be_reached_is_reported() {
         let told = "endcap: can't reach a server at http://127.0.0.1:1\n";
         assert!(error.starts_with(told), "{error}");
     }
-    // The server of the settings, on loopback if it listens on all addresses.
+    // Without `--server`, the address is that of the settings, or loopback for all addresses.
     let settings = ["--grpc-addr", "0.0.0.0:1", "--auth", "none"];
     let arguments = ["export", "children", "--collection", "summer"];
     let (_, _, error) = run(&[&arguments[..], &settings].concat());
@@ -395,7 +395,7 @@ async fn a_batch_whose_answer_is_lost_is_sent_again_and_counts_once(
     let mut client = server.grpc().await;
     create(&mut client, "summer").await;
     let ids: Vec<_> = (0..25_000).map(|at| format!("product-{at}")).collect();
-    // Within the second batch of 10,000, or at its end.
+    // The connection breaks within the second batch of 10,000, or at its end.
     for bytes in [170_000, 280_000] {
         let way = breaking(&server.grpc, bytes).await;
         let replace = [&import(&way, "-")[..], &["--replace"]].concat();
@@ -513,7 +513,7 @@ async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: En
         assert!(problems.len() <= 2, "{problems:?}");
         if let Some(mends) = mends {
             let problems = problems_after(&server, mends).await;
-            // The rows that were deleted first stay deleted.
+            // The problem of the first case remains.
             assert_eq!(problems.len(), 1, "{problems:?}");
         }
     }

@@ -166,7 +166,7 @@ async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
         for (id, result) in join_all(writers).await {
             match result {
                 Ok(response) => {
-                    assert!(next.is_none(), "two have won");
+                    assert!(next.is_none(), "two writers succeeded");
                     next = Some(response.into_inner().collection.unwrap().etag);
                     winners.push(id);
                 }
@@ -176,8 +176,8 @@ async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
                 }
             }
         }
-        let next = next.expect("one wins");
-        // The losers learn the current etag.
+        let next = next.expect("no writer succeeded");
+        // The rejected writers get the current etag.
         let current = format!("the current one is {next}");
         assert!(told.iter().all(|told| told.ends_with(&current)), "{told:?}");
         etag = next;
@@ -320,7 +320,7 @@ async fn answers_are_swept_after_a_day_in_the_background(
     };
     let deadline = Instant::now() + Duration::from_secs(60);
     while left().await.len() > 1 {
-        assert!(Instant::now() < deadline, "it is not swept");
+        assert!(Instant::now() < deadline, "the response was not deleted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(left().await, ["new"]);
@@ -346,11 +346,11 @@ async fn two_links_that_make_a_cycle_together_are_not_both_made(
             async move { client.mutate_children(request).await.is_ok() }
         };
         let (one, two) = tokio::join!(link(&a, &b), link(&b, &a));
-        assert!(one != two, "exactly one is made");
+        assert!(one != two, "exactly one link is created");
     }
 }
 
-/// SQLite has a single writer, so this is about PostgreSQL.
+/// Only for PostgreSQL, because SQLite has a single writer.
 #[tokio::test]
 async fn editors_of_different_lists_do_not_wait_for_each_other() {
     let server = Server::start(Engine::Postgres, Flags::default()).await;

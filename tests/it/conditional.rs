@@ -63,7 +63,6 @@ async fn family(client: &mut Client) {
     }
 }
 
-/// A response that would differ is sent, and one that would not is not sent again.
 #[rstest]
 #[tokio::test]
 async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
@@ -122,7 +121,7 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
         assert_eq!(again, expected, "{change}");
         kept = now;
     }
-    // Not a change: another child of the same parent is updated.
+    // An update of the parent that does not affect the response is not a change.
     let renamed = pb::Collection {
         internal_name: "new".into(),
         ..of("above")
@@ -132,7 +131,7 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
         .await
         .unwrap();
     assert!(now.not_modified);
-    // Nor does the mask matter.
+    // The read mask makes no difference.
     let masked = pb::GetCollectionRequest {
         key: Some(id("below")),
         if_none_match: kept.read_etag.clone(),
@@ -167,7 +166,7 @@ async fn what_was_read_of_another_collection_is_not_current(
     };
     let (below, version) = of(&mut client, "below").await;
     let (_, other_version) = of(&mut client, "beside").await;
-    assert_eq!(version, other_version, "so the version alone would not do");
+    assert_eq!(version, other_version, "the version alone is ambiguous");
     let slug = |slug: &str| Key::Slug(slug.into());
     let beside = read(&mut client, slug("beside"), &below).await.unwrap();
     assert!(!beside.not_modified);
@@ -180,7 +179,7 @@ async fn what_was_read_of_another_collection_is_not_current(
 async fn only_a_read_etag_is_taken(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
-    // The same for the root of an empty tenant.
+    // The root of an empty tenant has a read etag, too.
     let root = read(&mut client, id("rootCategory"), "").await.unwrap();
     let again = read(&mut client, id("rootCategory"), &root.read_etag).await;
     assert!(again.unwrap().not_modified);

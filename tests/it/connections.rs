@@ -1,4 +1,4 @@
-//! What clients without a credential can do to connections: nothing that denies them to others.
+//! Limits on connections: unauthenticated clients can't deny connections to others.
 
 use std::{
     net::SocketAddr,
@@ -58,7 +58,7 @@ async fn head(stream: &mut TcpStream) -> String {
         }
     };
     let reading = tokio::time::timeout(Duration::from_secs(60), reading);
-    reading.await.expect("there is no response");
+    reading.await.expect("no response arrived");
     String::from_utf8(head).unwrap()
 }
 
@@ -139,7 +139,7 @@ async fn an_http_1_connection_may_idle_between_requests_but_not_within_a_head() 
     let server = Server::start(Engine::Sqlite, flags).await;
     let mut idle = connect(&server).await;
     ask(&mut idle, GET).await;
-    // It is older than the next connection, which is closed because of its half head.
+    // It is older than the next connection, which is closed because its head is incomplete.
     let mut slow = connect(&server).await;
     ask(&mut slow, GET).await;
     slow.write_all(&GET[..20]).await.unwrap();
@@ -186,7 +186,7 @@ async fn the_oldest_silent_connection_goes_for_a_new_one() {
     assert!(silent[1..].iter().all(is_open));
     assert!(server.refused("max_unauthenticated_connections").await > before);
 
-    // However many there are, and on whichever of the two ports.
+    // The same with any number of silent connections, and on both ports.
     for _ in 0..50 {
         silent.push(connect(&server).await);
         silent.push(TcpStream::connect(address(&server.grpc)).await.unwrap());
@@ -224,7 +224,7 @@ async fn authenticated_connections_are_never_closed_for_others_and_can_take_all_
             assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
         }
     }
-    // Now there is none that could be evicted.
+    // Now no connection can be evicted.
     let before = server.refused("max_connections").await;
     assert_eq!(closed(&mut connect(&server).await).await, "");
     assert!(server.refused("max_connections").await > before);
@@ -328,7 +328,7 @@ async fn a_request_without_a_credential_has_a_small_body(
     let server = Server::start(engine, keys()).await;
     let limit = "max_unauthenticated_body_size";
     let before = server.refused(limit).await;
-    // None of the body is waited for.
+    // The server does not wait for the body.
     let mut stream = connect(&server).await;
     let login = "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 16777000\r\n\r\n";
     stream.write_all(login.as_bytes()).await.unwrap();
@@ -364,13 +364,13 @@ async fn the_last_response_of_an_http_1_connection_says_so() {
         format!("POST /unserved HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{{}}")
     };
     let mut stream = connect(&server).await;
-    // A body that has arrived completely, although nobody wants it, does not close the connection.
+    // An unread body that has arrived completely does not close the connection.
     for _ in 0..2 {
         let said = ask(&mut stream, post(2).as_bytes()).await;
         assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
         assert!(!said.contains("connection: close"), "{said}");
     }
-    // A body that has not arrived completely does.
+    // A body that has not arrived completely closes it.
     for length in [100, 1_000_000] {
         let mut stream = connect(&server).await;
         let said = ask(&mut stream, post(length).as_bytes()).await;
@@ -395,7 +395,7 @@ async fn an_old_http_1_connection_ends_with_a_response_that_says_so() {
         if said.contains("connection: close") {
             break;
         }
-        assert!(Instant::now() < deadline, "it lives on");
+        assert!(Instant::now() < deadline, "the connection stays open");
         // Idle most of the time, as real clients are.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -451,7 +451,7 @@ async fn the_authority_of_a_target_of_several_addresses_is_taken() {
         // HEADERS with `:status: 200` by its index.
         assert_eq!((kind, payload[0]), (1, 0x88), "{authority}");
     }
-    // RST_STREAM with PROTOCOL_ERROR: not an authority at all.
+    // RST_STREAM with PROTOCOL_ERROR: not a valid authority.
     let (kind, payload) = first_frame(&mut connect(&server).await, "a b").await;
     assert_eq!((kind, payload), (3, vec![0, 0, 0, 1]));
 }

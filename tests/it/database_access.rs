@@ -1,5 +1,5 @@
-//! Access to PostgreSQL: TLS with a private authority, and credentials that are replaced while the
-//! server runs.
+//! Access to PostgreSQL: TLS with a private certificate authority, and credentials that are rotated
+//! while the server runs.
 
 use std::{
     fs,

@@ -27,7 +27,7 @@ fn demo(folder: &Path, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-/// What it prints until it only serves.
+/// The output of the demo until it is loaded.
 fn printed(output: &mut BufReader<ChildStdout>) -> String {
     let mut printed = String::new();
     while !printed.contains("\nServing until Ctrl-C") {
@@ -52,7 +52,7 @@ fn end(mut child: Child, signal: &str) -> ExitStatus {
         }
         if Instant::now() > deadline {
             child.kill().unwrap();
-            panic!("it does not stop");
+            panic!("the demo does not stop");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -90,7 +90,7 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
     let responses = String::from_utf8_lossy(&pasted.stdout);
     let errors = String::from_utf8_lossy(&pasted.stderr);
     assert!(pasted.status.success(), "{lines}\n{responses}\n{errors}");
-    // What the comments in the commands promise.
+    // The results that the comments in the commands describe.
     for part in [
         "https://images.example/garden.jpg",
         r#""id":"garden-furniture""#,
@@ -122,7 +122,7 @@ fn a_signal_ends_it_while_it_loads(#[values("-INT", "-TERM")] signal: &str) {
         demo.is_some_and(|demo| demo.unwrap().path().join("endcap.db").exists())
     };
     while !database() {
-        assert!(Instant::now() < deadline, "it makes no database");
+        assert!(Instant::now() < deadline, "the demo creates no database");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(end(child, signal).success());

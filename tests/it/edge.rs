@@ -197,12 +197,12 @@ async fn malformed_grpc_is_refused_and_the_server_lives_on(
         (
             "GetCollection",
             Bytes::from_static(&[0, 0, 0]),
-            "a cut head",
+            "a truncated frame header",
         ),
         (
             "CreateCollection",
             whole.slice(..whole.len() - 2),
-            "a cut message",
+            "a truncated message",
         ),
         ("GetCollection", bad_utf8.freeze(), "bad UTF-8"),
         (
@@ -328,7 +328,7 @@ async fn health_reports_the_shutdown_and_in_flight_requests_end(
     assert_eq!(watch.message().await.unwrap(), None);
     held.rollback().await.unwrap();
     under_way.await.unwrap().unwrap();
-    assert!(stopped.await.unwrap(), "all requests ended in time");
+    assert!(stopped.await.unwrap(), "in-flight requests complete");
 }
 
 #[rstest]
@@ -374,9 +374,9 @@ async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
         if ready.status() == 503 {
             break;
         }
-        assert!(Instant::now() < deadline, "it is still ready");
+        assert!(Instant::now() < deadline, "the server is still ready");
     }
-    // Also on a new connection.
+    // New connections are served, too.
     let client = CollectionServiceClient::connect(grpc).await;
     create(&mut client.unwrap(), "b").await;
     assert!(!stopped.is_finished());

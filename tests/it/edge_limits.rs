@@ -52,7 +52,7 @@ pub(crate) async fn closed(stream: &mut TcpStream) -> String {
     let closing = stream.read_to_end(&mut said);
     let closing = tokio::time::timeout(Duration::from_secs(60), closing);
     // An error also ends the connection.
-    drop(closing.await.expect("it was not closed"));
+    drop(closing.await.expect("the connection was not closed"));
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -174,7 +174,7 @@ async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
     assert!(wait.unwrap() > Duration::from_secs(600));
     assert!(server.refused("rate_per_caller").await >= before + 3);
 
-    // Another caller has an allowance of its own.
+    // Another caller has its own rate limit.
     let other = new_key(&server, "default", &["collections.read"], &[]);
     let response = highlevel(&server).bearer_auth(other).send().await.unwrap();
     assert_ne!(response.status(), 429);
@@ -346,7 +346,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_in_flight_is_not() 
     create(&mut client, "a").await;
     let deadline = Instant::now() + Duration::from_secs(60);
     while server.refused("connection_idle_timeout").await < before + 2 {
-        assert!(Instant::now() < deadline, "it stays open");
+        assert!(Instant::now() < deadline, "the connection stays open");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
@@ -379,7 +379,7 @@ async fn an_old_connection_takes_no_more_requests_and_ends_those_in_flight() {
     });
     let deadline = Instant::now() + Duration::from_secs(60);
     while server.refused("max_connection_age").await == before {
-        assert!(Instant::now() < deadline, "it lives on");
+        assert!(Instant::now() < deadline, "the connection stays open");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     held.rollback().await.unwrap();
@@ -393,7 +393,7 @@ async fn metrics_name_every_limit_that_is_a_setting() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     let metrics = server.metrics().await;
     for name in endcap::config::SETTINGS.iter().map(|setting| &setting.name) {
-        // These limits shorten a page, delay streams or delete stored responses, and refuse
+        // These limits shorten a page, delay streams or delete stored responses, and reject
         // nothing.
         let refuses = (name.starts_with("max_") || name.starts_with("rate_"))
             && ![
@@ -415,7 +415,7 @@ async fn metrics_name_every_limit_that_is_a_setting() {
     }
 }
 
-/// Whether it is a timeout that refuses something.
+/// Whether it is a timeout whose expiry is counted.
 fn is_time(name: &str) -> bool {
     [
         "header_timeout",
@@ -496,8 +496,8 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
         let request = server.client.get(format!("{}/unserved", server.http));
         request.header("origin", "https://shop.example")
     };
-    // Authentication is outside of the rate limit, which is outside of the routes: a request
-    // without a credential uses up nobody's allowance.
+    // Authentication is outside of the rate limit, which is outside of the routes: an
+    // unauthenticated request does not count towards a rate limit.
     for _ in 0..3 {
         assert_eq!(unserved().send().await.unwrap().status(), 401);
     }

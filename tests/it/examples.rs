@@ -225,7 +225,6 @@ async fn the_examples_are_what_a_server_answers(
     assert_eq!(text, made, "UPDATE_DOCS=1 cargo test --test it examples");
 }
 
-/// Each described response and request body has an example.
 #[tokio::test]
 async fn nothing_that_is_described_lacks_an_example() {
     let server = Server::new(Sqlite).await;

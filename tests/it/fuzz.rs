@@ -85,7 +85,7 @@ fn call(method: &str, body: Bytes) {
         .unwrap();
     let (status, grpc_status) = ask(request);
     assert_eq!(status, 200, "{method}");
-    let code: i32 = grpc_status.expect("a status").parse().unwrap();
+    let code: i32 = grpc_status.expect("no gRPC status").parse().unwrap();
     let code = tonic::Code::from(code);
     let unclean = [tonic::Code::Internal, tonic::Code::Unknown];
     assert!(!unclean.contains(&code), "{method}: {code:?}");

@@ -1,4 +1,4 @@
-//! Writes that share a commit of SQLite: the failure of one of them does not affect the others.
+//! Group commit of writes to SQLite: the failure of one of them does not affect the others.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ enum Fate {
     /// It fails before its first statement.
     FailsAtOnce,
     Panics,
-    /// Its caller is cancelled while it works.
+    /// Its caller is cancelled while it runs.
     Cancelled,
 }
 
@@ -144,7 +144,7 @@ async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<Child
 #[test]
 fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // A store is dropped within a runtime, also by an assertion that fails.
+    // A store must be dropped within a runtime, also after a failed assertion.
     let _within = runtime.enter();
     let folder = tempfile::tempdir().unwrap();
     let store = runtime.block_on(new_store(Engine::Sqlite, folder.path()));
@@ -267,7 +267,7 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
         "endcap_commit_group_size_sum",
     );
     let before = (figure(count).await, figure(sum).await);
-    // Nobody writes until all of them wait.
+    // No write starts until all of them wait.
     let held = hold(data).await;
     let writes = (0..20).map(|write| {
         let mut client = client.clone();

@@ -1,4 +1,4 @@
-//! grpcurl, as people use it: what it lists and describes, and an error with its details.
+//! The service used through grpcurl: reflection, calls, and an error with its details.
 
 use std::process::{Command, Output};
 

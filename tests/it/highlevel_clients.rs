@@ -108,7 +108,7 @@ async fn a_tool_server_of_an_assistant_that_falls_back_where_an_address_is_not_t
         let found = done(request(&server, Method::GET, &path)).await;
         assert_eq!(found[list], json!([]), "{path}");
     }
-    // It sends no location if the token has one.
+    // Without `altType`, which is optional here.
     let c = collection(&server, "c").await;
     let path = format!("/collections/{c}?altId={LOCATION}");
     assert_eq!(

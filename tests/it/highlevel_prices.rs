@@ -416,7 +416,7 @@ async fn facts_of_a_body_and_of_another_api_go_together(
         [variant("s", "Small"), variant("l", "Large")]
     );
 
-    // Another API changes all of it, and adds a price.
+    // Another API replaces these fields, and adds a price.
     let with_stock = pb::ProductVariant {
         inventory: "4".into(),
         ..variant("xl", "Huge")
@@ -455,7 +455,7 @@ async fn facts_of_a_body_and_of_another_api_go_together(
     let put = send(&server, Method::PUT, &format!("/{id}/price/x"));
     done(put.json(&shown)).await;
     assert_eq!(of_grpc(&server, &id).await, before);
-    // A change here is visible there, and the rest of the price stays.
+    // A change is visible through gRPC, and the other fields of the price are unchanged.
     let put = send(&server, Method::PUT, &format!("/{id}/price/x"));
     let change = json!({"locationId": LOCATION, "amount": 9, "sku": "s"});
     let after = done(put.json(&change)).await;

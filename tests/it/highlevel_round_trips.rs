@@ -1,5 +1,5 @@
-//! What a client of the HighLevel dialect reads can be sent back, which changes nothing. If it
-//! sends a part with changes, only that part changes.
+//! A client of the HighLevel dialect can write back what it has read, which changes nothing. A
+//! partial update changes only the given part.
 
 use endcap::config::Flags;
 use endcap::grpc::pb;
@@ -289,7 +289,7 @@ async fn a_part_of_a_product_changes_that_part(#[values(Sqlite, Postgres)] engin
                 expected[time] = after[time].clone();
             }
             if part.get("collectionIds").is_some() {
-                // It stays in smart collections.
+                // The product remains in smart collections.
                 let ids = after["collectionIds"].as_array().unwrap();
                 assert!(ids.contains(&json!(other)));
                 let is_in_smart = id == "member" || id == "grpc";
@@ -568,7 +568,7 @@ async fn asking(engine: Engine) -> Server {
     Server::start(engine, flags).await
 }
 
-/// If a job evaluates the rules, the response waits for it.
+/// If a job evaluates the rules, the response waits for its end, so a later read has the products.
 #[rstest]
 #[tokio::test]
 async fn a_smart_collection_of_very_many_products_has_them_in_the_response(

@@ -47,7 +47,7 @@ const PARENT: &str = "parent";
 /// The collection whose products are deleted.
 const DELETED: &str = "deleted";
 
-/// What happened to a collection's list at a version.
+/// An operation on a collection's list, at a version.
 #[derive(Clone, Debug)]
 enum Event {
     Created,
@@ -154,7 +154,7 @@ impl Client {
         Channel::from_shared(url).unwrap().connect_lazy()
     }
 
-    /// A name that no other request has.
+    /// A unique name.
     fn fresh(&mut self, what: &str) -> String {
         self.count += 1;
         format!("{what}{}-{}", self.name, self.count)
@@ -320,7 +320,7 @@ impl Client {
         }
     }
 
-    /// Adds a product of its own to a list, and deletes it: then it is in no list.
+    /// Adds a new product to a list, and deletes it: afterwards it is in no list.
     async fn delete_product(&mut self) {
         let id = self.fresh("gone");
         let request = pb::MutateChildrenRequest {
@@ -367,7 +367,7 @@ impl Client {
                 self.mutate(&collection, products, mutation, None).await;
             }
             10..=12 => drop(self.read(&collection, products).await),
-            // Read, then write with the etag: nobody may have written in between.
+            // A read, then a write with its etag: there must be no write in between.
             13..=15 => {
                 if let Some(version) = self.read(&collection, products).await {
                     let id = ChildId::trusted(self.fresh("p"));
@@ -513,7 +513,7 @@ fn replay(collection: &str, events: Vec<(u64, Event)>) -> usize {
         {
             assert_eq!(
                 *expected, last,
-                "{collection} at {version:x}: another came between"
+                "{collection} at {version:x}: another write came between"
             );
         }
         list = now;

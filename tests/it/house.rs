@@ -1,8 +1,8 @@
-//! The source layout: which top-level module may import from which, and that no two files import
-//! each other. The sources are parsed; test code is ignored.
+//! The source layout: which top-level module may import from which, and that no files import each
+//! other in a cycle. The sources are parsed; test code is ignored.
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what syn knows of items may grow, and only some of them matter here"
+    reason = "syn may add kinds of items, and only some of them matter here"
 )]
 
 use std::{
@@ -593,8 +593,8 @@ fn product(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
-/// Dialects are only named in their own folders and in the list of dialects. Their settings begin
-/// with their names.
+/// Code outside of a dialect's folder names it only where dialects are registered, and in the names
+/// of its settings.
 #[test]
 fn dialects_are_named_in_their_folders_and_in_one_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -626,8 +626,8 @@ fn dialects_are_named_in_their_folders_and_in_one_list() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Deliberate violations: an import that goes up, through a re-export and in the arguments of a
-/// macro, and two files that import each other.
+/// Deliberate violations: an import that the table does not allow, through a re-export and in the
+/// arguments of a macro, and two files that import each other.
 #[test]
 fn wrong_imports_are_reported() {
     let folder = tempfile::tempdir().unwrap();

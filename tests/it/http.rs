@@ -96,7 +96,7 @@ async fn a_body_in_another_encoding_is_refused_and_one_that_inflates_is_limited(
     assert!(server.refused("max_body_size").await >= before + 2);
 }
 
-/// Every long enough list and object, with both encodings: it must equal the uncompressed response.
+/// Lists and objects, with both encodings. With gzip, they must equal the uncompressed response.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_are_compressed_for_clients_that_accept_it(
@@ -223,7 +223,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
     }
 }
 
-/// Every path with every method: 405 lists the allowed methods.
+/// Sends every method to every described path.
 #[tokio::test]
 async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     let server = Server::new(Sqlite).await;
@@ -296,7 +296,7 @@ async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
     }
 }
 
-/// The home page links to everything else, loads nothing, and is disabled with the descriptions.
+/// The home page loads nothing from other sites, and is disabled along with the API descriptions.
 #[tokio::test]
 async fn the_first_page_leads_on() {
     let server = Server::new(Sqlite).await;

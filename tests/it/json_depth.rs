@@ -1,4 +1,4 @@
-//! The maximum nesting of custom properties and attributes, over every protocol that writes them.
+//! The maximum nesting of custom properties and attributes, over the Oracle dialect and gRPC.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -108,7 +108,8 @@ async fn json_that_is_too_deep_is_refused_over_every_protocol(
     assert_eq!(field, "products[0].attributes");
     assert_eq!(problem, PROBLEM);
 
-    // Rust's decoder has the same limit as those of other languages: 100 nested messages.
+    // The response can be decoded: Rust's decoder has the same limit as those of other languages,
+    // 100 nested messages.
     assert_eq!(list(&server).await.len(), 2);
 }
 
@@ -142,7 +143,7 @@ async fn what_is_stored_deeper_is_text_and_harms_no_page(
     assert!(matches!(flat, Kind::ListValue(_)), "{flat:?}");
     assert_eq!(admin.get("a").await["x_deep"], deep);
 
-    // It does not prevent other changes, even by a client that sends everything back.
+    // The value does not prevent other changes, even by a client that writes it back.
     let update = json!({"properties": {"displayName": "A", "x_deep": deep, "x_flat": null}});
     let response = admin.put("a", update).await;
     assert_eq!(response.0, 200, "{response:?}");

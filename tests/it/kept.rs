@@ -67,7 +67,7 @@ async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
     assert_eq!(replayed(&again), "current");
     assert_eq!(again.into_inner().collection.unwrap(), first);
 
-    // Sixty ids that were in the list, and the current state of the collection.
+    // 60 of the 90 ids are already in the list. The retry gets the collection's current state.
     client
         .mutate_children(mutate("a", vec![append(0..60)]))
         .await
@@ -94,7 +94,7 @@ async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
     assert_eq!(count, 2);
     assert!(largest < 10_000, "{largest}");
 
-    // A small response is stored whole.
+    // A small response is stored completely.
     create(&mut client, "b").await;
     let request = pb::MutateChildrenRequest {
         request_id: "small".into(),
@@ -185,7 +185,7 @@ async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
     assert_eq!(other.status(), 400);
 }
 
-/// A retry does not show what has been deleted since.
+/// A retry does not return data that has been deleted since.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
@@ -278,7 +278,7 @@ async fn the_oldest_go_where_too_much_is_kept(#[values(Sqlite, Postgres)] engine
     }
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while kept(&server).await.0 >= 100 {
-        assert!(std::time::Instant::now() < deadline, "nothing goes");
+        assert!(std::time::Instant::now() < deadline, "nothing is deleted");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let (count, _) = kept(&server).await;

@@ -1,4 +1,5 @@
-//! A server that is killed while a job evaluates rules: the next one goes on, and misses no product.
+//! A server that is killed while a job evaluates rules: the next one continues, and misses no
+//! product.
 
 use std::{
     collections::BTreeSet,
@@ -22,10 +23,10 @@ use crate::{
 };
 
 const PRODUCTS: u32 = 4_000;
-/// Prices are below it.
+/// All prices are below this.
 const DEAREST: u32 = 1_000;
 
-/// A server that does hardly anything in the request that causes it.
+/// A server that evaluates rules in jobs, and not within requests.
 fn jobs_only(folder: &Path, database_url: Option<&str>) -> Command {
     let mut command = endcap(folder, database_url);
     command.args(["--max-synchronous-products", "1"]);
@@ -74,7 +75,7 @@ async fn cheaper(client: &mut ProductServiceClient<Channel>, limit: u32) -> BTre
     }
 }
 
-/// Writes rules. Answers their limit.
+/// Writes rules, and returns their limit.
 async fn write_rules(running: &Running) -> u32 {
     let collections = CollectionServiceClient::connect(running.grpc.clone());
     let limit = rand::random_range(1..DEAREST);
@@ -94,8 +95,8 @@ async fn write_rules(running: &Running) -> u32 {
     limit
 }
 
-/// Writes rules, and products while these are evaluated, until the program is killed. Answers the
-/// limit of the rules.
+/// Writes rules, and products while the rules are evaluated, until the program is killed. Returns
+/// the limit of the rules.
 async fn write_until_killed(mut running: Running) -> u32 {
     let writer = ProductServiceClient::connect(running.grpc.clone());
     let mut writer = writer.await.unwrap();
@@ -117,7 +118,7 @@ async fn write_until_killed(mut running: Running) -> u32 {
     limit
 }
 
-/// Waits until the list is as the rules say, and nothing else is wrong.
+/// Waits until the rules are evaluated and the list matches them.
 async fn compare(running: &Running, limit: u32) {
     let collections = CollectionServiceClient::connect(running.grpc.clone());
     let catalogue = ProductServiceClient::connect(running.grpc.clone());
@@ -132,12 +133,12 @@ async fn compare(running: &Running, limit: u32) {
         if state == pb::RulesState::Current && is_there(list) {
             return;
         }
-        assert!(Instant::now() < deadline, "{state:?}, not as the rules say");
+        assert!(Instant::now() < deadline, "{state:?}, the list differs");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// A server whose products are in the smart collection `cheap` where they are cheap.
+/// A server with products, and with the smart collection `cheap`.
 async fn filled(folder: &Path, database_url: Option<&str>) -> Running {
     if database_url.is_some() {
         let migrated = endcap(folder, database_url).arg("migrate").status();
@@ -168,7 +169,7 @@ async fn killed_and_restarted(database_url: Option<&str>) {
     for _ in 0..kills() {
         let limit = write_until_killed(running).await;
         if let Some(url) = database_url {
-            // As if its lease had ended: another server may have had the job.
+            // Expires the lease, as if another server had the job.
             let db = Database::connect(url).await.unwrap();
             let ended = db.execute_unprepared("UPDATE jobs SET lease_end = 0").await;
             ended.unwrap();
@@ -192,7 +193,7 @@ async fn killed_while_rules_are_evaluated_postgres_misses_no_product() {
     killed_and_restarted(Some(&postgres::new_database().await)).await;
 }
 
-/// Another server goes on at once with the job of one that stopped.
+/// Another server continues the job immediately.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_leaves_its_job_to_others() {
     let url = postgres::new_database().await;
@@ -210,11 +211,11 @@ async fn a_server_that_stops_leaves_its_job_to_others() {
         let leases: Vec<_> = leases.collect();
         running = start(jobs_only(folder.path(), url));
         compare(&running, limit).await;
-        // The job may have been done already.
+        // The job may have been completed before the shutdown.
         if !leases.is_empty() {
             assert!(leases.iter().all(|end| *end == 0), "{leases:?}");
             return;
         }
     }
-    panic!("each job was done before the server stopped");
+    panic!("each job was completed before the server stopped");
 }

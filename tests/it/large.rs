@@ -77,7 +77,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
     ids.sort();
     assert_eq!(found, ids);
 
-    // With a mask, all of them fit.
+    // With a mask, at least as many items fit.
     let request = pb::ListCollectionsRequest {
         page_size: 1_000,
         read_mask: Some(prost_types::FieldMask {
@@ -86,7 +86,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
         ..pb::ListCollectionsRequest::default()
     };
     let page = client.list_collections(request).await.unwrap().into_inner();
-    // The size of what is read at once is limited, too.
+    // The size of the stored data that is read at once is limited, too.
     assert!(page.collections.len() >= 4);
 
     let mut batch = async |ids: &[String]| {
@@ -192,7 +192,7 @@ async fn a_page_of_a_dialect_has_all_of_its_items(#[values(Sqlite, Postgres)] en
     let (found, body) = list(path, "items", "id").await;
     assert_eq!(found, ids);
     assert_eq!(body["totalResults"], 10);
-    // Collections below are the same, whenever they are read.
+    // All items have the same child collections, whichever part of the list they were read in.
     for item in body["items"].as_array().unwrap() {
         assert_eq!(item["fixedChildCategories"], serde_json::json!([]));
         assert!(item["childCategories"].is_null());
@@ -242,7 +242,7 @@ async fn a_list_for_which_there_can_t_be_memory_is_refused(
     assert_eq!(etag(&mut client).await, was);
 }
 
-/// Large pages that one client requests concurrently wait for each other, and none is refused.
+/// They wait for each other if their memory limit is reached.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -266,7 +266,7 @@ async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres
     }
 }
 
-/// A list larger than a connection's limit is a single response, and fits.
+/// A single response may be larger than the limit of its connection.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_fits_whatever_a_connection_may_hold(#[values(Sqlite, Postgres)] engine: Engine) {

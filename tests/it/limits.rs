@@ -231,7 +231,7 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
     link("b", "d").await.unwrap();
     let status = link("c", "d").await.unwrap_err();
     assert!(status.message().contains("the limit is 2"), "{status:?}");
-    // The root, a collection, and one below: a third level is too deep, from above or below.
+    // Two levels below the root are allowed; a third one is too deep, from either side.
     link("a", "b").await.unwrap_err();
     make(&mut client, under("e", &["d"])).await.unwrap_err();
     let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
@@ -320,7 +320,7 @@ async fn each_limit_of_a_request_holds(#[values(Sqlite, Postgres)] engine: Engin
         .await
         .unwrap();
 
-    // A page is shortened to the limit, and not refused.
+    // A page is shortened to the limit, and not rejected.
     let request = pb::ListChildrenRequest {
         collection_id: "a".into(),
         child_type: pb::ChildType::Product.into(),

@@ -99,7 +99,7 @@ async fn the_log_filter_is_changed_without_a_restart() {
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     while !logged.logs_a_request().await {
-        assert!(Instant::now() < deadline, "nothing is logged");
+        assert!(Instant::now() < deadline, "the request is not logged");
     }
 }
 

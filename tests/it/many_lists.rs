@@ -144,11 +144,11 @@ async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)
             ids.retain(|one| numbers.iter().all(|n| *one != id(*n)));
         }
         compare(&store, &caller, &model).await;
-        // A product that was removed everywhere is unknown.
+        // A product that was removed from all lists does not exist.
         let again = delete(&service, &caller, &numbers[..1]).await;
         assert_eq!(again, Err(Reason::ProductNotFound));
     }
-    // The lists can be changed further: nothing that is cached about them is stale.
+    // The lists can still be changed: no cached data about them is stale.
     for (name, ids) in &mut model {
         let mutations = vec![
             ChildMutation {
@@ -212,7 +212,7 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         product_id: "first".into(),
         ..Default::default()
     };
-    // It is not removed from lists that it joins now.
+    // It is not removed from lists that it joins from now on.
     for n in 0..5 {
         let name = format!("later{n}");
         create(&mut client, &name).await;
@@ -232,7 +232,7 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         while let Err(status) = goods.upsert_products(upsert(id)).await {
             assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
             assert!(status.message().contains("being deleted"));
-            assert!(Instant::now() < deadline, "it is not done");
+            assert!(Instant::now() < deadline, "the job is not completed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -257,13 +257,12 @@ async fn until_deleted(store: &Store, caller: &Caller, product: &ChildId) {
         if left.is_none() {
             return;
         }
-        assert!(Instant::now() < deadline, "it is not done");
+        assert!(Instant::now() < deadline, "the job is not completed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Lists that the product joins again before the job reaches them keep it, however it had left
-/// them.
+/// Lists that the product rejoins before the job reaches them keep it, however it had left them.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_leaves_a_product_where_it_was_added_anew(
@@ -303,7 +302,7 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
         ("same", vec![remove(), append()]),
         ("emptied", vec![replace(&[]), append()]),
         ("swapped", vec![replace(&[id(98)]), append()]),
-        // It was in this list all the time.
+        // It never left this list.
         ("named", vec![append()]),
     ];
     for (name, mutations) in requests {
@@ -328,7 +327,7 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
 
     let jobs = service.do_jobs("test", || std::future::ready(()));
     tokio::select! {
-        () = jobs => unreachable!("jobs are done for ever"),
+        () = jobs => unreachable!("jobs run until they are cancelled"),
         () = until_deleted(&store, &caller, &hot) => {}
     }
     let (before, after) = (vec![hot.clone(), id(98)], vec![id(98), hot.clone()]);
@@ -367,7 +366,7 @@ async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
         let sql = Statement::from_string(DbBackend::Postgres, sql);
         db.query_one_raw(sql).await.unwrap().is_some()
     };
-    // Another writer of the list, which has just added the product to it.
+    // Simulates another writer of the list, which has just added the product to it.
     let writer = db.begin().await.unwrap();
     let lock = "SELECT 1 FROM collections WHERE id = 'b' FOR UPDATE";
     writer.execute_unprepared(lock).await.unwrap();
@@ -388,7 +387,7 @@ async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
     writer.execute_unprepared(keep).await.unwrap();
     writer.commit().await.unwrap();
     while any("SELECT 1 FROM jobs").await {
-        assert!(Instant::now() < deadline, "it is not done");
+        assert!(Instant::now() < deadline, "the job is not completed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for (name, expected) in [
@@ -400,8 +399,7 @@ async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
     }
 }
 
-/// That a product is still being deleted is not an internal error, which would be logged at level
-/// ERROR.
+/// The error is not an internal one, which would be logged at level ERROR.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_product_that_a_job_deletes_is_registered_later(
@@ -439,7 +437,6 @@ async fn a_product_that_a_job_deletes_is_registered_later(
     assert_eq!(refused.resource.as_deref(), Some(id(50).as_str()));
 }
 
-/// When a server is gone, another one continues its job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_outlives_the_server_that_had_it() {
     use crate::harness::{Server, create, mutate, products};
@@ -456,8 +453,8 @@ async fn a_job_outlives_the_server_that_had_it() {
         client.mutate_children(fill).await.unwrap();
     }
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
-    // The state that a server leaves which was killed after the lists up to c3; its lease has
-    // expired.
+    // The state after a server was killed when it had processed the lists up to c3, and its lease
+    // has expired.
     let job = "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) VALUES \
                ('j1', 'default', '{\"leave_lists\":{\"products\":[\"hot\"]}}', 'another', 1, 1)";
     let lists = "INSERT INTO job_lists (job_id, collection_id, child_id) \
@@ -467,7 +464,7 @@ async fn a_job_outlives_the_server_that_had_it() {
     let deadline = Instant::now() + Duration::from_secs(60);
     let count = Statement::from_string(DbBackend::Postgres, "SELECT 1 FROM jobs");
     while db.query_one_raw(count.clone()).await.unwrap().is_some() {
-        assert!(Instant::now() < deadline, "it is not done");
+        assert!(Instant::now() < deadline, "the job is not completed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for n in 0..60 {

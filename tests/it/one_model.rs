@@ -146,7 +146,8 @@ async fn made_by_grpc_mutated_by_oracle_read_by_highlevel(
     assert_ne!(etag, made.etag);
 }
 
-/// A dialect names the roots, and finds and sorts them by these names, so the names are stored.
+/// Oracle's dialect names the roots, and searches and sorts them by these names, so the names are
+/// stored.
 #[rstest]
 #[tokio::test]
 async fn roots_have_the_names_of_the_dialect_that_has_roots(

@@ -19,13 +19,13 @@ async fn fill(client: &mut CollectionServiceClient<Channel>) -> Status {
             return status;
         }
     }
-    panic!("there is room without end");
+    panic!("the disk never becomes full");
 }
 
 /// The same command, with a limit on the size of files in blocks of 512 bytes: writes beyond it
 /// fail as on a full disk.
 pub(crate) fn limited(served: &Command, blocks: u32) -> Command {
-    // The signal is ignored, and stays so across exec, so the write itself gets the error.
+    // The signal is ignored, also after exec, so the write itself fails.
     let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
     let mut limited = Command::new("sh");
     limited.args(["-c", &script]);
@@ -57,7 +57,7 @@ async fn a_full_disk_is_reported_reads_go_on_and_so_do_writes_when_there_is_room
     assert!(status.message().contains("disk"), "{status:?}");
 
     let list = products(&mut client, "a").await;
-    assert!(list.len() % 1_000 == 0, "nothing is half done");
+    assert!(list.len() % 1_000 == 0, "no write is partially applied");
     let read = pb::GetCollectionRequest {
         key: Some(pb::get_collection_request::Key::CollectionId(
             "small".into(),

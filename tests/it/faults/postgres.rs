@@ -44,7 +44,7 @@ fn get(id: &str) -> pb::GetCollectionRequest {
     }
 }
 
-/// Whether a failure asks for a retry, and says when.
+/// Whether an error is UNAVAILABLE with a retry delay.
 fn is_unavailable(status: &Status) -> bool {
     let told = (status.code(), reason(status));
     told == (Code::Unavailable, "DATABASE_UNAVAILABLE".into())
@@ -183,7 +183,7 @@ async fn is_ready(server: &Server, expected: bool) {
         ] {
             all.push(check(service).await);
         }
-        assert!(check("liveness").await, "the process lives");
+        assert!(check("liveness").await, "the process is alive");
         if all.iter().all(|ready| *ready == expected) {
             return;
         }
@@ -230,7 +230,7 @@ async fn postgres_stops_and_starts_under_the_service() {
     let server = Server::start_at(Some(cluster.url()), flags()).await;
     let client = server.grpc().await;
     create(&mut client.clone(), "a").await;
-    // Writers run all the time.
+    // Writers run continuously.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let writers: Vec<_> = (0..4)
         .map(|writer| {

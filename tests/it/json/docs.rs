@@ -38,6 +38,6 @@ fn the_routes_are_those_of_the_proto() {
     assert_eq!(
         fs::read_to_string(PAGE).unwrap(),
         made,
-        "docs/reference/json.md says how to renew it"
+        "docs/reference/json.md says how to regenerate it"
     );
 }

@@ -249,7 +249,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!((status, body), (304, Value::Null));
         assert_eq!(headers["etag"], tag);
     }
-    // A value that is not a read etag is never current.
+    // A value that is not a read etag never matches.
     for other in ["*", "\"x\"", made.1["etag"].to_str().unwrap()] {
         let (status, _) = status_and_body(get().header("if-none-match", other)).await;
         assert_eq!(status, 200, "{other}");
@@ -273,7 +273,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
             .json(&body)
             .header("if-match", tag)
     };
-    // With the etag of a read, with that of a write, and with any.
+    // With the etag of a read, with that of a write, and with `*`.
     let (status, headers, _) = whole(update(&tag).send().await.unwrap()).await;
     assert_eq!(status, 200);
     let written = headers["etag"].to_str().unwrap().to_owned();
@@ -330,10 +330,10 @@ async fn a_request_under_the_same_key_gets_the_first_answer(
             "Idempotency-Key"
         );
     }
-    // If it is given in two places, it must be the same.
+    // If the key is given in two places, both must be the same.
     let two = create("k").query(&[("requestId", "l")]);
     assert_eq!(violations(&status_and_body(two).await.1)[0].0, "request_id");
-    // A read needs no idempotency key.
+    // A read ignores the idempotency key.
     let read = send(&server, "GET", "/v1/collections/a").header("idempotency-key", "k");
     assert_eq!(status_and_body(read).await.0, 200);
 }
@@ -386,7 +386,7 @@ async fn credentials_are_asked_for_and_scopes_hold(#[values(Sqlite, Postgres)] e
     let batch = send(&server, "POST", "/v1/collections:batchGet").json(&json!({"ids": ["a"]}));
     let (status, batch) = status_and_body(batch.bearer_auth(&reader)).await;
     assert_eq!((status, batch), (200, json!({"missingIds": ["a"]})));
-    // Nor does a request without a credential learn which paths exist.
+    // An unauthenticated request does not learn which paths exist.
     assert_eq!(
         status_and_body(send(&server, "GET", "/v1/nothing")).await.0,
         401
@@ -509,6 +509,6 @@ async fn the_description_can_be_switched_off(#[values(Sqlite, Postgres)] engine:
             .0,
         404
     );
-    // The API itself is served all the same.
+    // The API itself is still served.
     assert_eq!(status_and_body(create(&server, "a")).await.0, 200);
 }

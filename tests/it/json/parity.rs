@@ -103,7 +103,7 @@ fn within(message: &DynamicMessage, tenant: &str) -> DynamicMessage {
     message
 }
 
-/// Requests of every method, in an order in which each finds what it needs: some succeed, some
+/// Requests of every method, in an order in which their preconditions are met: some succeed, some
 /// fail.
 fn requests() -> Vec<(&'static str, Value)> {
     let summer = json!({
@@ -343,12 +343,12 @@ async fn every_method_answers_what_it_answers_over_grpc(
         .iter()
         .map(|it| (it.verb.clone(), it.template.clone()))
         .collect();
-    assert_eq!(tried, known, "say here how to call each");
+    assert_eq!(tried, known, "requests() must use each binding");
     // All methods except the one that can't fail with well-formed ids.
     assert_eq!(failed.len(), 19, "{failed:?}");
 }
 
-/// Any message, valid or not, gets the same result.
+/// The messages may be invalid.
 #[rstest]
 #[tokio::test]
 async fn any_message_is_answered_alike(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -194,7 +194,7 @@ async fn the_catalog_and_the_locales_are_those_of_the_settings(
     assert_eq!(locales["defaultLocale"]["name"], "pt_BR");
     assert_eq!(locales["defaultLocale"], locales["items"][0]);
     assert_eq!(ids(&locales["items"]), "pt_BR en fr_CA");
-    // Paths that begin with the catalog, of which there is one.
+    // These paths begin with the only catalog.
     let body = json!({"properties": {"id": "a", "displayName": "A"}});
     let create = admin
         .write(Method::POST, "collections", "pt_BR")

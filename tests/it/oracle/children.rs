@@ -50,7 +50,7 @@ async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)]
             json!({"type": "updateProducts", "op": "reorder", "productMap": ["p2", "p0"]}),
             "p2 p0 p1 p3",
         ),
-        // Integers with zeros after the decimal point; the end, whatever its index is.
+        // Integers with zeros after the decimal point; -1 is the last index.
         (
             json!({"op": "move", "fromStart": 2.0, "fromEnd": 3.0, "to": 0.0}),
             "p2 p3 p0 p1",
@@ -285,7 +285,7 @@ async fn long_lists_are_answered_part_by_part_and_whole(
     let (_, updated) = admin.put("a", json!({"properties": {}})).await;
     let mut updated = updated;
     updated["creationDate"] = read["creationDate"].clone();
-    assert!(read == updated, "a read and an update tell the same");
+    assert!(read == updated, "a read and an update return the same");
     let only = admin.get("a?fields=childProducts").await;
     assert!(only == json!({"childProducts": expected}));
 }
@@ -314,7 +314,7 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
     let path = "collections/a?fields=id";
     let another = send(admin.request(Method::GET, path)).await;
     assert_eq!(another, (200, json!({"id": "a"})));
-    // Nor does the deadline cut off a response that has begun.
+    // The deadline does not interrupt a response that has begun.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for mut response in stopped {
         let mut end = Bytes::new();
@@ -325,7 +325,7 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
     }
 }
 
-/// Each field with operands of product operations, with a value.
+/// Each operand of product operations, with a value.
 fn operands() -> [(&'static str, Value); 6] {
     [
         ("products", json!(["p0"])),
@@ -354,7 +354,7 @@ async fn what_a_request_can_t_do_is_refused_and_not_left_out(
         assert_error(&made, 400, "20202", name);
         assert_eq!(made.1["o:errorPath"], name);
     }
-    // All that an append needs.
+    // All fields that an append needs.
     let body = json!({"type": "appendProducts", "products": ["p1"], "properties": properties});
     assert_eq!(admin.post(body).await.0, 400);
     for (name, value) in [

@@ -46,7 +46,7 @@ impl Client<'_> {
             assert_eq!(response["errorCode"], "401", "{response}");
             self.log_in().await;
         }
-        panic!("{path}: a new token is refused");
+        panic!("{path}: a new token is rejected");
     }
 
     fn delete_tree<'b>(&'b mut self, id: &'b str) -> BoxFuture<'b, ()> {
@@ -70,7 +70,7 @@ impl Client<'_> {
 async fn an_importer_works_as_it_did(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
-        // So short that the import has to log in again.
+        // Short, so that the import has to log in again.
         token_lifetime: Some("1s".into()),
         locales: Some("en_US,pt-BR".into()),
         default_locale: Some("en-US".into()),
