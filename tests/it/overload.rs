@@ -1,5 +1,5 @@
-//! Ten times the load that the server accepts: accepted requests succeed in bounded time, others
-//! are refused at once, and memory does not grow with the load.
+//! Ten times the load that the server accepts: accepted requests succeed, others are shed with
+//! OVERLOADED, both in bounded time, and memory does not grow with the load.
 
 use std::{
     path::Path,
@@ -95,7 +95,7 @@ async fn overload(duration: Duration) {
     }
     create(&mut CollectionServiceClient::new(channels[0].clone()), "a").await;
 
-    // One round for the memory that any load takes, and one to measure.
+    // A warm-up round for the baseline of the memory, and the measured round.
     let mut before = 0;
     let mut tally = Tally::default();
     for duration in [duration / 5, duration] {

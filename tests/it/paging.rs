@@ -1,4 +1,4 @@
-//! Pages of children while others move: every child that stays is seen once.
+//! Pages of children while others move: each child that does not move is returned once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -54,7 +54,7 @@ async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut request = pb::ListChildrenRequest::default();
     if back {
-        // The empty page at the end has a previous page.
+        // The last page has a previous page.
         request.start_index = CHILDREN - 30;
     }
     loop {

@@ -168,7 +168,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
 
     let about = |statement: &Statement| {
         let sql = &statement.sql;
-        // Inserted rows are not looked up, and can't be inserted twice.
+        // A plain INSERT looks up no rows, and can't be executed twice.
         let looks = !sql.starts_with("INSERT") || sql.contains("ON CONFLICT");
         looks && (sql.contains("members") || sql.contains("segment_contents"))
     };
@@ -235,7 +235,8 @@ const KEYS: [(&str, &str); 22] = [
     ("collections_rules_stamp", "rules_stamp"),
     ("job_lists_pkey", "job_id"),
 ];
-/// Each job is read once a second by every server, so that there are few.
+/// The tables that are checked. Jobs are exempt: there are few, since every server reads all of
+/// them once a second.
 const TABLES: [&str; 12] = [
     "members",
     "segments",
@@ -361,7 +362,8 @@ async fn smart(service: &Service, caller: &Caller, id: &str, root: Rule, sort: O
     service.execute(caller, command).await.unwrap();
 }
 
-/// Changes products so that lists of smart collections change, and what these collections name.
+/// Changes products so that the lists of smart collections change, and the lists of collections
+/// whose rules name them.
 async fn follow(service: &Service, caller: &Caller) {
     let hot = || (0..20).map(|n| n * 930);
     for tags in [
@@ -388,7 +390,7 @@ async fn follow(service: &Service, caller: &Caller) {
                 include: Include::default(),
                 retry: None,
             };
-            // Those that are included and pinned are not excluded.
+            // A product that is included or pinned can't be excluded.
             let done = service.execute(caller, change).await;
             assert_eq!(done.is_err(), kind == EntryKind::Exclude);
         }
@@ -436,7 +438,7 @@ async fn follow(service: &Service, caller: &Caller) {
     service.execute(caller, deletion).await.unwrap();
 }
 
-/// Writes that leave work to jobs, and the jobs.
+/// Writes that enqueue jobs, and the jobs.
 async fn work_later(service: &Service, caller: &Caller) {
     let mut command = upserts((0..20).map(|n| n * 940), &Listing::Same);
     for upsert in &mut command.products {
@@ -490,7 +492,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
     }
 }
 
-/// Adds so many collections and segments that PostgreSQL's costs of the access paths differ.
+/// Adds enough collections and segments for PostgreSQL's costs of the access paths to differ.
 async fn add_collections(db: &DatabaseConnection) {
     harness::copy_collection(db, "c1", "'x' || x", 20_000).await;
     let copy = "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
@@ -623,8 +625,8 @@ async fn read(service: &Service, caller: &Caller) {
     }
 }
 
-/// Adds so many keys, logins, stored responses, rule entries and due times that it matters whether
-/// all of them are read.
+/// Adds enough keys, logins, stored responses, rule entries, due times and lists of jobs that a
+/// full scan matters.
 async fn fill_others(db: &DatabaseConnection) {
     for insert in [
         "INSERT INTO requests (tenant_id, subject, method, request_id, fingerprint, answer, \
@@ -647,7 +649,7 @@ async fn fill_others(db: &DatabaseConnection) {
     }
 }
 
-/// The reads before a tenant's data: keys, logins and stored responses.
+/// The reads that precede those of a tenant's data: keys, logins and stored responses.
 async fn identify(store: &Store, service: &Service, caller: &Caller) {
     keys::find(store, "0123456789abcdef").await.unwrap();
     for n in 0..3 {

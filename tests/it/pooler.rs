@@ -1,5 +1,5 @@
-//! PgBouncer in transaction mode in front of PostgreSQL: everything works with the setting for it,
-//! and without it the error names the setting.
+//! PgBouncer in transaction mode in front of PostgreSQL: migrations, reads and writes work with
+//! `database_pooler`, and without it the error names the setting.
 
 use std::{
     fs,
@@ -112,7 +112,7 @@ fn flags(pooler: &str) -> Flags {
 async fn replicas_behind_a_pooler_in_transaction_mode_work() {
     let database = postgres::new_database().await;
     let pooler = PgBouncer::start(&database).await;
-    // The schema is migrated through it, too, concurrently and only once.
+    // Migrations also run through the pooler, concurrently.
     let migrate = || async {
         let flags = Flags {
             database_url: Some(pooler.url.clone()),

@@ -52,13 +52,13 @@ impl Files {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Runs the program with files of this directory, on free ports, and with this database:
-    /// whether it succeeded, and all that it printed.
+    /// Runs the program with files of this directory, free ports and this database. Returns
+    /// whether it succeeded, and its output.
     fn run(&self, command: &[&str], database: &[&str], files: &[(&str, &str)]) -> (bool, String) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_endcap"));
         program.env_clear().args(command).args(database);
         for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
-            // A flag that is given twice would be an error.
+            // A repeated flag is an error.
             if !files.iter().any(|(flag, _)| *flag == port) {
                 program.args([port, "127.0.0.1:0"]);
             }
@@ -179,7 +179,7 @@ async fn what_is_named_is_opened_before_any_data_is_touched(
     }
     assert!(is_untouched(engine, &data, &url).await);
 
-    // Without a mistake, only the database is reported.
+    // With valid files, only the state of the database is reported.
     let all: Vec<_> = AUTH.into_iter().chain(fine).collect();
     let (ok, printed) = files.run(&["config", "--check"], &flags, &all);
     let pending = match engine {
@@ -277,7 +277,7 @@ fn the_variables_of_opentelemetry_are_checked() {
             assert!(!ok && error.contains(&format!("{variable}: ")), "{error}");
             assert!(!error.contains("panicked"), "{error}");
         }
-        // Nothing is exported, so nothing is wrong.
+        // The variables are not validated if nothing is exported.
         let off = ("OTEL_SDK_DISABLED", "true");
         let check = ["config", "--check", "--data-dir", &data];
         let arguments = [&check[..], flags.as_flattened()].concat();

@@ -18,7 +18,7 @@ use crate::{
     oracle::{Admin, send},
 };
 
-/// Characters that separate, quote, escape or name something somewhere, and lookalikes.
+/// Ids with separators, quotes, escapes or reserved names, and lookalikes.
 const ODD: [&str; 46] = [
     "a,b",
     ",",
@@ -308,8 +308,7 @@ fn refused(status: &Status, field: &str) {
     assert!(says.starts_with(&format!("{field}: ")), "{says}");
 }
 
-/// Invalid product ids are rejected in requests about products; collection ids have rules of their
-/// own.
+/// Invalid ids are rejected in mutations of child products. Collection ids have rules of their own.
 #[rstest]
 #[tokio::test]
 async fn what_is_no_id_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -223,7 +223,7 @@ async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leav
         response.into_inner().collection.unwrap()
     };
     let before = [read("c1").await, read("c3").await];
-    // One that is not registered, one twice, one that is nowhere.
+    // One that is not registered, one that is repeated, and one that does not exist.
     let missing = delete(&server, &["b", "x", "b", "nowhere"]).await;
     assert_eq!(missing.unwrap(), ["nowhere"]);
     assert_eq!(products(&mut client, "c1").await, ["a", "c"]);

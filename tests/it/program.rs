@@ -1,4 +1,4 @@
-//! The program itself: its commands, and that nothing is lost when it is killed.
+//! The program itself: its commands, and that no acknowledged write is lost when it is killed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -58,7 +58,7 @@ pub(crate) fn start_unready(mut command: Command) -> Running {
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let log = Arc::new(Mutex::new(Vec::new()));
     let logged = Arc::clone(&log);
-    // The pipe must be read on, or it fills up.
+    // The pipe must be drained, or it fills up.
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let entry = serde_json::from_str(&line).unwrap_or(line.into());
@@ -103,7 +103,7 @@ impl Running {
         }
     }
 
-    /// Sends it SIGTERM, and waits for its end. Returns whether it exited successfully.
+    /// Sends SIGTERM, and waits until the program exits. Returns whether it exited successfully.
     pub(crate) fn stop(&mut self) -> bool {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
@@ -129,8 +129,8 @@ impl Drop for Running {
 /// Concurrent clients, so that many writes share a commit of SQLite.
 const WRITERS: usize = 64;
 
-/// Writes until the program is killed, and returns the acknowledged appends. Each is of two
-/// products, and begins where the client's list ends.
+/// Writes until the program is killed, and returns the acknowledged lists. Each write appends two
+/// products, which are numbered from the length of the client's list.
 async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<Vec<String>> {
     let client = CollectionServiceClient::connect(running.grpc.clone())
         .await
@@ -153,7 +153,7 @@ async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<
         })
     });
     let writers: Vec<_> = writers.collect();
-    // At another point of a write each time.
+    // Kill at a different point of a write each time.
     let enough = 100 + rand::random_range(0..200);
     let deadline = Instant::now() + Duration::from_secs(60);
     while count.load(Ordering::Relaxed) < enough {
@@ -197,7 +197,7 @@ async fn killed_and_restarted(database_url: Option<&str>) {
         let mut client = client.await.unwrap();
         for (writer, acknowledged) in acknowledged.iter().enumerate() {
             let list = products(&mut client, &format!("c{writer}")).await;
-            // The last write may have been executed and not acknowledged, but not by half.
+            // The last write may be committed without an acknowledgement, but not partly.
             let more = list.len() - acknowledged.len();
             assert!(more == 0 || more == 2, "{more} more");
             assert_eq!(list[..acknowledged.len()], acknowledged[..]);
@@ -238,7 +238,7 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
     }
 }
 
-/// Runs the program: whether it succeeded, its output and its errors.
+/// Runs the program. Returns whether it succeeded, its standard output and its standard error.
 pub(crate) fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()

@@ -1,6 +1,6 @@
-//! Concurrent writers of the same things: two that set the collections of a product or the parents
-//! of a collection, and the locks of links and assignments. Each outcome must be that of one after
-//! the other, and no two writers may deadlock.
+//! Concurrent writers of the same data: two that set the collections of a product or the parents
+//! of a collection, and the locks of links and assignments. Each outcome must be that of a serial
+//! execution, and no two writers may deadlock.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ use crate::harness::{Server, append, create, get, mutate, named, operation};
 
 const ROUNDS: usize = 40;
 
-/// The use cases on the server's database, like another replica.
+/// A service on the server's database, like another replica.
 async fn replica(server: &Server) -> (Service, Caller) {
     let mut config = app::config(&Flags::default(), None).unwrap();
     config.database.place = endcap::store::DatabasePlace::Url(server.database.clone());
@@ -117,8 +117,8 @@ async fn parents_of(server: &Server, child_type: pb::ChildType, id: &str) -> Vec
     parents.map(|parent| parent.collection_id).collect()
 }
 
-/// Two replicas concurrently put the same thing into one of two collections each. Whichever is
-/// last, it must be in exactly one.
+/// Two replicas concurrently move the same child, each to another collection. Whichever commits
+/// last, the child must be in exactly one.
 async fn one_of_two<C: Command + 'static>(
     server: &Server,
     child_type: pb::ChildType,
@@ -133,7 +133,7 @@ async fn one_of_two<C: Command + 'static>(
         let second = two.execute(&caller, command(&id, "y"));
         let (first, second) = tokio::join!(first, second);
         for error in [first.err(), second.err()].into_iter().flatten() {
-            // It was moved there in the round before.
+            // It was moved there in the previous round.
             assert_eq!(error.reason, Reason::ChildAlreadyInList, "{error:?}");
         }
         let parents = parents_of(server, child_type, &id).await;
@@ -156,7 +156,7 @@ async fn two_that_set_a_products_collections_leave_it_in_one(
     let server = Server::new(engine).await;
     with_x_and_y(&server).await;
     let products = pb::ChildType::Product;
-    // A new product in each round, then the same registered one, and one that nobody registered.
+    // A new product in each round, then the same registered one, and an unregistered one.
     one_of_two(&server, products, |round| format!("new{round}"), upsert).await;
     one_of_two(&server, products, |_| "known".into(), upsert).await;
     one_of_two(&server, products, |_| "known".into(), move_product).await;
@@ -235,14 +235,14 @@ async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
         );
         deleted.unwrap();
         moved.unwrap();
-        // If it was deleted last it is nowhere, and if it was moved last, it is where it was moved.
+        // If the delete commits last, it is in no collection; if the move does, in the target.
         let parents = parents_of(&server, pb::ChildType::Product, &id).await;
         assert!(parents.is_empty() || parents == ["y"], "{parents:?}");
     }
 }
 
 /// Appending a product to a collection locks only that collection, and may happen between the reads
-/// of those that set all collections of the product. None of them may fail.
+/// of writers that set all collections of the product. None may fail with an internal error.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -313,8 +313,8 @@ async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engin
     }
 }
 
-/// A collection that is deleted and created again while a writer waits for it is not among those
-/// that the writer has locked, but must contain the product.
+/// A collection that is deleted and recreated while a writer waits for its lock is not among those
+/// that the writer has locked. The writer must retry, since the collection contains the product.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_is_made_anew_meanwhile_is_locked_in_another_try() {
     let server = Server::new(Engine::Postgres).await;
@@ -446,7 +446,7 @@ async fn a_version_never_comes_again(#[values(Sqlite, Postgres)] engine: Engine)
         let made = create(&mut client, "a").await;
         let version = i64::from_str_radix(&made.etag, 16).unwrap();
         assert!(version > last, "round {round}: {version} after {last}");
-        // The state that a clock leaves which was set back by an hour.
+        // The state after the clock was set back by an hour.
         let hour = 3_600_000_000_i64;
         db.execute_unprepared(&format!(
             "UPDATE collections SET version = version + {hour} WHERE id = 'a'"
@@ -477,7 +477,7 @@ async fn a_root_that_was_never_written_has_one_etag(#[values(Sqlite, Postgres)] 
     let first = get(&mut client, "rootCategory").await.unwrap();
     let again = get(&mut client, "rootCategory").await.unwrap();
     assert_eq!(first, again);
-    // The tenant is created, and the version continues.
+    // This creates the tenant, and the root keeps its version.
     let orphan = pb::CreateCollectionRequest {
         collection: Some(named("a", "A")),
         orphaned: true,
@@ -563,33 +563,33 @@ async fn the_graph_version_moves_where_another_collection_may_look_different(
         ..Default::default()
     };
     create(&mut client, "another").await;
-    assert!(!moved().await, "a new leaf is nobody else's affair");
+    assert!(!moved().await, "a new leaf affects no other collection");
     client.mutate_children(link(false)).await.unwrap();
-    assert!(moved().await, "b has another parent");
+    assert!(moved().await, "b has a new parent");
     client.mutate_children(link(true)).await.unwrap();
-    assert!(moved().await, "b has a parent less");
+    assert!(moved().await, "b was unlinked from a parent");
     client
         .mutate_children(mutate("a", vec![append(["p"])]))
         .await
         .unwrap();
     assert!(!moved().await, "products are not in the graph");
     client.update_collection(active.clone()).await.unwrap();
-    assert!(moved().await, "what is below a is hidden");
+    assert!(moved().await, "the descendants of a are hidden");
     client.update_collection(active).await.unwrap();
     assert!(!moved().await, "nothing changed");
     client
         .delete_collection(delete("leaf", false))
         .await
         .unwrap();
-    assert!(!moved().await, "a leaf is gone");
+    assert!(!moved().await, "a deleted leaf affects no other one");
     client.mutate_children(link(false)).await.unwrap();
     assert!(moved().await);
     client.delete_collection(delete("a", true)).await.unwrap();
-    assert!(moved().await, "b has lost a parent");
+    assert!(moved().await, "b has lost its parent");
 }
 
-/// Both replicas write through one PostgreSQL, each with a directory cache of its own. Each
-/// acknowledged response must be the model's.
+/// Both replicas write to one PostgreSQL, each with a directory cache of its own. Each response
+/// must match the model's.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_that_take_turns_do_what_the_model_does() {
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};

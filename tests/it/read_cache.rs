@@ -1,4 +1,4 @@
-//! The read cache: what it sends must be the same as what would be read.
+//! The read cache: a cached response must equal what a read from the database would return.
 
 use std::{
     sync::{
@@ -40,7 +40,7 @@ type Client = CollectionServiceClient<Channel>;
 const LANGUAGES: [&str; 2] = ["en", "de"];
 const IDS: [&str; 5] = ["a", "b", "c", "d", "rootCategory"];
 
-/// The use cases on a server's database, without a cache.
+/// A service on a server's database, without a cache.
 async fn uncached(server: &Server) -> Service {
     let [flag, value] = server.database_flag.clone();
     let flags = match flag.as_str() {
@@ -174,7 +174,7 @@ async fn write_something(client: &mut Client, server: &Server, random: &mut StdR
     }
 }
 
-/// Compares what the server sends about the collection, by its id and by its slug, with the
+/// Compares the server's responses for the collection, by its id and by its slug, with the
 /// database.
 async fn compare(client: &mut Client, server: &Server, service: &Service, id: &str) {
     let caller = Caller::operator(TenantId::trusted("default"));
@@ -295,7 +295,7 @@ async fn a_read_is_as_fresh_as_its_request_asks() {
         let etag = etag.map(|etag| etag.to_str().unwrap().trim_matches('"').to_owned());
         (status, etag.unwrap_or_default())
     };
-    // The cached response may be sent, and is, so it is still in the cache.
+    // The cached response is recent enough for this request, and is returned.
     assert_eq!(
         read(&mut reader, Some(Requirement::Within(hour))).await,
         old
@@ -397,7 +397,7 @@ async fn a_requirement_that_is_none_is_refused(
     }
 }
 
-/// Of many concurrent requests for the same, only one reads from the database.
+/// Of many concurrent requests for the same response, only one encodes it.
 #[rstest]
 #[tokio::test]
 async fn a_response_that_many_want_is_made_once(#[values(Sqlite, Postgres)] engine: Engine) {

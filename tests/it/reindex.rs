@@ -1,4 +1,4 @@
-//! `endcap reindex`: lists of smart collections that are wrong are rebuilt, and nothing else is
+//! `endcap reindex`: inconsistent lists of smart collections are rebuilt, and nothing else is
 //! written.
 
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::{
     harness::{Server, append, create, mutate, named},
 };
 
-/// Products a to e, which cost 1 to 5, in two tenants. Each tenant has smart collections of what is
-/// cheaper than 4, one of them sorted, a smart collection of what is in the sorted one, and the first
-/// has a manual collection.
+/// Products a to e, which cost 1 to 5, in two tenants. Each tenant has two smart collections of the
+/// products cheaper than 4, one of them sorted, and a smart collection of the members of the sorted
+/// one. The first tenant also has a manual collection.
 async fn filled(server: &Server) {
     let (mut collections, mut products) = (server.grpc().await, server.products().await);
     for tenant_id in ["default", "shop"].map(str::to_owned) {
@@ -117,7 +117,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
         &server,
         copy.path(),
         &[
-            // The state that a program leaves which does not maintain memberships.
+            // The state after a write by a program that does not maintain memberships.
             "DELETE FROM products WHERE id = 'a' AND tenant_id = 'shop'",
             // Damage.
             "DELETE FROM members WHERE collection_id = 'cheap' AND child_id = 'b' \
@@ -127,7 +127,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
             "UPDATE members SET sort_key = 'odd' WHERE collection_id = 'sorted' \
              AND child_id = 'c' AND tenant_id = 'default'",
             "UPDATE collections SET named = (1 = 0) WHERE id = 'sorted' AND tenant_id = 'default'",
-            // The right state of a manual collection is unknown.
+            // The correct state of a manual collection is unknown.
             "DELETE FROM members WHERE collection_id = 'manual' AND child_id = 'x'",
         ],
     )

@@ -182,7 +182,7 @@ async fn a_replica_answers_what_it_may_and_costs_only_time() {
     assert_eq!(served(&server).await, before);
 }
 
-/// The standby serves reads, but none that must be newer.
+/// The standby serves reads, except those that require newer data.
 async fn up_to_date(server: &Server, client: &mut Client) {
     let mut now = create(client, "a").await.etag;
     until_served(server, client, &now).await;
@@ -202,7 +202,8 @@ async fn up_to_date(server: &Server, client: &mut Client) {
     assert_eq!(served(server).await, before + 2.0);
 }
 
-/// Replay is paused: its data is sent only if it may be so old, and cached as of its time.
+/// Replay is paused: the standby's data is returned only for requests that allow data of this age,
+/// and is cached with its age.
 async fn behind(server: &Server, caching: &Server, standby: &DatabaseConnection) {
     let (mut client, mut cached) = (server.grpc().await, caching.grpc().await);
     ask(standby, "SELECT pg_wal_replay_pause()::text").await;

@@ -50,7 +50,7 @@ impl Endpoints {
         self.0.lock().unwrap().push(endpoint);
     }
 
-    /// Updates which ones are ready, until nobody uses the endpoints any more.
+    /// Updates which endpoints are ready, until the task is aborted.
     async fn watch(self, client: reqwest::Client) {
         loop {
             let all = self.0.lock().unwrap().clone();
@@ -228,8 +228,8 @@ async fn no_request_fails_while_three_servers_are_replaced() {
     );
 }
 
-/// A request that was on its way when the server stopped is served, and the client learns that it
-/// was the last on its connection.
+/// A request that arrives while the server drains is served, and its response announces that the
+/// connection closes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_is_reported_that_it_ends() {
     let server = Server::new(Engine::Sqlite).await;
@@ -257,12 +257,12 @@ async fn a_kept_connection_is_reported_that_it_ends() {
         if text.contains("connection: close") {
             break;
         }
-        assert!(Instant::now() < deadline, "it is never told");
+        assert!(Instant::now() < deadline, "no connection: close is sent");
     }
     assert!(stopping.await.unwrap());
 }
 
-/// The same for a new connection: its first request may be on its way.
+/// The same for a new connection: its first request may already be in flight.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_request_of_a_connection_is_served_while_the_server_stops() {
     let server = Server::new(Engine::Sqlite).await;

@@ -67,7 +67,7 @@ async fn create_smart(server: &Server, id: &str, rules: pb::Rules) -> pb::Collec
     made.unwrap().into_inner().collection.unwrap()
 }
 
-/// Hats for 5, 10 and 20, a coat for 8, and the smart collection of what is cheaper than 10.
+/// Hats for 5, 10 and 20, a coat for 8, and a smart collection of the products cheaper than 10.
 async fn shop(engine: Engine, flags: Flags) -> Server {
     let server = Server::start(engine, flags).await;
     let all = [
@@ -412,7 +412,7 @@ async fn the_collections_of_a_draft_are_listed_page_by_page(
     server.grpc().await.delete_collection(delete).await.unwrap();
     let page = client.list_matching_collections(request.clone()).await;
     assert!(page.unwrap().into_inner().collection_ids.is_empty());
-    // A token belongs to its product; nothing was registered.
+    // A page token is bound to its product. The draft was not registered.
     request.product = Some(product("draft", "Paper hat", "2"));
     let status = client.list_matching_collections(request.clone()).await;
     assert_eq!(reason(&status.unwrap_err()), "PAGE_TOKEN_INVALID");
@@ -873,8 +873,7 @@ async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine
     }
 }
 
-/// The children of the collection with their reasons, read page by page, and by GetChild for the
-/// first of them.
+/// The children of the collection with their reasons, read in pages, and compared with GetChild.
 async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
     let mut client = server.grpc().await;
     let mut all = Vec::new();
@@ -889,7 +888,7 @@ async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
         };
         let page = client.list_children(request.clone()).await.unwrap();
         let page = page.into_inner();
-        // With products the page is read in another way, and never cached.
+        // With products, the page is read differently, and never cached.
         let whole = pb::ListChildrenRequest {
             product_mask: Some(prost_types::FieldMask {
                 paths: vec!["title".into()],
@@ -1030,7 +1029,7 @@ async fn a_properties_etag_outlives_products_that_come_and_go(
     let info = stale.get_error_details().error_info().unwrap().clone();
     assert_eq!(info.metadata["current_etag"], renamed.properties_etag);
 
-    // Every method that accepts an etag.
+    // Other methods that accept an etag.
     let expect = |etag: &str| pb::ChangeRuleEntriesRequest {
         etag: etag.into(),
         ..entries(pb::RuleEntryKind::Include, &[("c", None)])
@@ -1102,7 +1101,8 @@ async fn an_order_by_price_has_the_currency_of_the_setting(
     assert_eq!(currency(updated.into_inner().collection), "CHF");
 }
 
-/// Rules over more products than a request evaluates: a job does it, and a request may wait for it.
+/// Rules over more products than a request evaluates: a job evaluates them, and a request may wait
+/// for it.
 #[rstest]
 #[tokio::test]
 async fn rules_are_evaluated_by_a_job_over_very_many_products(

@@ -1,5 +1,5 @@
 //! Property tests of smart collections against a reference that evaluates rules for all products.
-//! After every step the lists must be what rules, includes, excludes, pins and sorts determine.
+//! After every step, the lists must match the rules, includes, excludes, pins and sorts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -256,8 +256,8 @@ enum Step {
     Move(u8, usize, usize, usize),
     Kind(u8, Option<Test>, bool),
     DeleteCollection(u8),
-    /// For a manual collection: what is appended and what is removed; or everything that it
-    /// contained, if it is replaced.
+    /// For a manual collection: the products to append, those to remove, and whether the list is
+    /// replaced instead.
     List(u8, Vec<u8>, Vec<u8>, bool),
 }
 
@@ -344,7 +344,7 @@ fn collection_id(number: u8) -> CollectionId {
     CollectionId::trusted(format!("c{number}"))
 }
 
-/// A time half a day before this many days ago, so that no test changes its result by itself.
+/// The time this many and a half days ago, so that no result changes while a test runs.
 fn days_ago(days: u8) -> Timestamp {
     let ago = (u64::from(days) * DAY + DAY / 2) * 1_000_000;
     Timestamp::from_micros(Timestamp::now().micros() - i64::try_from(ago).unwrap())
@@ -457,7 +457,7 @@ impl World {
     async fn execute<C: Command>(&self, command: C) -> Result<C::Response, Error> {
         match self.service.execute(&self.caller, command).await? {
             Executed::New(response) => Ok(response),
-            Executed::Replayed(_) => panic!("nothing is sent twice"),
+            Executed::Replayed(_) => panic!("no request id was given"),
         }
     }
 
@@ -540,7 +540,7 @@ impl World {
             }
         }
         let (items, mut sets) = (&self.items, Sets::new());
-        // The longest chain of collections that follow each other.
+        // Enough passes for the longest chain of references between collections.
         for _ in 0..=COLLECTIONS {
             let models = self.models.iter();
             sets = models
@@ -784,7 +784,7 @@ impl World {
         assert_eq!(self.execute(change).await.is_ok(), is_allowed);
     }
 
-    /// Updates the model of the list in which the step moves something.
+    /// If the step moves a range, updates the model of its list to the actual one.
     async fn recall(&mut self, step: &Step) {
         if let Step::Move(number, ..) = step {
             let list = self.list(&collection_id(*number)).await;
@@ -998,8 +998,8 @@ async fn more_entries_than_the_limit_are_refused(#[values(Sqlite, Postgres)] eng
     }
 }
 
-/// Rules that are too much for one transaction: until a job has evaluated them, the list has the
-/// products of the previous rules.
+/// Rules that are too expensive for one transaction: until a job has evaluated them, the list has
+/// the products of the previous rules.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_the_one_before_until_rules_are_evaluated(
@@ -1040,7 +1040,7 @@ async fn the_list_is_the_one_before_until_rules_are_evaluated(
     assert_eq!(evaluating.rules_state, RulesState::Evaluating);
     assert_ne!(evaluating.kind, before.kind);
     assert_eq!(world.list(&id).await, ["p00", "p02"]);
-    // Changes in the meantime appear in the list before and after.
+    // Changes in the meantime are applied to the lists of the previous and the new rules.
     for (number, kind) in [(2, 1), (3, 0), (4, 1)] {
         let put = upserts(vec![upsert(product_id(number), &item(kind, 1))]);
         world.execute(put).await.unwrap();
@@ -1123,7 +1123,7 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
     let told = refused(EntryKind::Include, vec![(product_id(3), Some(1))]).await;
     assert!(told.contains("index is allowed only for pins"), "{told}");
 
-    // A pinned product does not move.
+    // A pinned product can't be moved.
     world
         .take(&Step::Put(vec![(3, item(1, 1)), (4, item(1, 1))]))
         .await;
@@ -1142,7 +1142,7 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
     assert_eq!(error.reason, Reason::KindMismatch);
 }
 
-/// Products in more lists than one request removes them from are removed by a job.
+/// A job removes products that are in more lists than one request changes.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1241,7 +1241,7 @@ async fn entries_outlive_their_products(
         while world.list(&ids[0]).await != left || world.list(&ids[1]).await != left {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Until the last step of the job, which has no list any more.
+        // Wait for the last step of the job, which changes no list.
         while world
             .execute(upserts(vec![upsert(product_id(8), &item(0, 1))]))
             .await
@@ -1312,7 +1312,7 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
     assert!(world.list(&manual[0]).await.is_empty());
     assert_eq!(world.list(&manual[1]).await, ["p00"]);
     world.compare().await.unwrap();
-    // To name a smart collection is an error.
+    // Products can't be assigned to a smart collection.
     let link = assign(&collection_id(0), Assignment::Link);
     let error = world.execute(link).await.unwrap_err();
     assert_eq!(error.reason, Reason::KindMismatch);
@@ -1331,7 +1331,7 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
     const WRITES: u8 = 15;
     let (config, first, _folder) = harness::migrated(engine, &flags).await;
     let second = match engine {
-        // A single process uses the file.
+        // Only one process may use the file.
         Sqlite => first.clone(),
         Postgres => Store::connect(&config.database).await.unwrap(),
     };
@@ -1451,16 +1451,16 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
     assert_eq!(seen(&world, 1).await, ["p00", "p02", "p01"]);
     assert!(Timestamp::now() < turn);
 
-    // Nobody applies what is due, so it is not a problem yet.
+    // No server applies due evaluations, so a check does not report them yet.
     sleep_until(later(turn, 50)).await;
     assert_eq!(seen(&world, 0).await, [""; 0]);
-    // A write of a product applies what is due for it.
+    // A write of a product applies its due evaluation.
     let mut again = created(1, turn);
     again.changes.title = Change::Set("Other".into());
     world.execute(upserts(vec![again])).await.unwrap();
     assert_eq!(seen(&world, 0).await, ["p01"]);
     assert_eq!(seen(&world, 1).await, ["p00", "p02"]);
-    // New rules also leave what is due as it was.
+    // New rules do not apply the due evaluations of other products either.
     let rules = Test::Older(0).rules();
     let create = creation(collection_id(3), Kind::Smart { rules });
     world.execute(create).await.unwrap();
@@ -1472,7 +1472,7 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
         }
         assert_eq!(seen(&world, 1).await, ["p02"]);
         assert_eq!(seen(&world, 3).await, ["p01", "p00"]);
-        // By themselves, within about a second.
+        // Without a write, within about a second.
         let turn = later(Timestamp::now(), 300);
         let next = upserts(vec![created(3, turn), created(4, turn)]);
         world.execute(next).await.unwrap();
@@ -1499,7 +1499,7 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
     assert_eq!(seen(&world, 2).await, ["p00", "p02", "p01", "p03"]);
 }
 
-/// A tenant whose rules can't be read stays overdue, with more products than are looked up at once.
+/// A tenant whose rules can't be read stays overdue, with more products than one batch.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_fails_does_not_delay_others(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1532,7 +1532,7 @@ async fn a_tenant_that_fails_does_not_delay_others(#[values(Sqlite, Postgres)] e
     assert_eq!(broken.0.list(&collection_id(0)).await, [""; 0]);
 }
 
-/// Rules that name more collections than a statement may have parameters.
+/// Rules that reference more collections than a statement may have parameters.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_may_name_very_many_collections(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1609,7 +1609,7 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
     }
     sleep_until(later(turns[0], 10)).await;
     world.service.do_due().await;
-    // Both are evaluated now: one after its time has come, and one before it.
+    // Both products are evaluated now: one after its due time, and one before.
     world.do_jobs().await;
     seen(&world, 1).await;
     sleep_until(later(turns[1], 10)).await;
@@ -1619,7 +1619,7 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
     assert_eq!(seen(&world, 1).await, [""; 0]);
 }
 
-/// Smart collections that depend on others, with every kind of write.
+/// Smart collections that depend on others, with several kinds of writes.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn collections_follow_those_that_their_rules_name(
@@ -1695,7 +1695,7 @@ async fn collections_follow_those_that_their_rules_name(
     world.take(&Step::DeleteCollection(0)).await;
     world.compare().await.unwrap();
     assert_eq!(world.list(&collection_id(3)).await.len(), 6);
-    // Rules follow another collection with the same id again.
+    // Rules follow a recreated collection with the same id.
     let again = creation(collection_id(0), Kind::Manual);
     world.execute(again).await.unwrap();
     world.models.insert(0, Model::default());

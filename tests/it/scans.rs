@@ -32,10 +32,10 @@ use tokio::{runtime::Handle, task::block_in_place};
 
 use crate::harness;
 
-/// The items to be found have smaller ids.
+/// The id of the last item in each search.
 const LAST: &str = "z";
 
-/// The use cases of one caller.
+/// The service, with a caller.
 #[derive(Clone)]
 struct Shop {
     service: Service,
@@ -110,7 +110,7 @@ impl Shop {
         self.done(command).await;
     }
 
-    /// A scan during which a writer runs: when all items before the last one were examined.
+    /// A scan during which a writer runs, after all items before the last one were examined.
     fn scan<T: 'static>(
         &self,
         id: fn(&T) -> &str,

@@ -1,4 +1,4 @@
-//! All settings: each is parsed from what is printed, each secret can be read from a file, and the
+//! All settings: each can be read back as printed, each secret can be read from a file, and the
 //! reference in the documentation matches the table.
 
 use std::{fmt::Write as _, path::Path};
@@ -27,7 +27,7 @@ fn load(toml: &str) -> Result<Config, String> {
     app::config(&Flags::default(), Some(path)).map_err(|error| error.to_string())
 }
 
-/// Possible values of a setting, by its kind, from the likeliest.
+/// Possible values of a setting of this kind, most likely first.
 fn candidates(kind: Kind) -> Vec<toml::Value> {
     match kind {
         Kind::Boolean => vec![true.into(), false.into()],
@@ -86,7 +86,7 @@ fn set(setting: &Setting) -> (String, toml::Value) {
             Err(error) => refusals.push(error),
         }
     }
-    panic!("{}: no candidate is taken: {refusals:?}", setting.name);
+    panic!("{}: no candidate is accepted: {refusals:?}", setting.name);
 }
 
 fn texts(config: &Config) -> Vec<(&str, String)> {

@@ -1,5 +1,5 @@
-//! Many concurrent editors of one list, with all operations: all responses must fit one serial
-//! order, that of the versions in them.
+//! Many concurrent editors of one list, with all operations except Replace: all responses must fit
+//! one serial order, that of the versions in them.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ const SIZE: (u64, u64) = if cfg!(debug_assertions) {
 const CHILDREN: u64 = SIZE.0;
 const TIME: Duration = Duration::from_secs(SIZE.1);
 
-/// What an editor did, and the response.
+/// A mutation by an editor, and its response.
 struct Done {
     version: i64,
     mutation: Mutation,
@@ -191,7 +191,7 @@ async fn soak(engine: Engine) {
     let mut done: Vec<Done> = Vec::new();
     for editor in join_all(editors).await {
         let of_one = editor.unwrap();
-        assert!(!of_one.is_empty(), "nobody is kept from editing");
+        assert!(!of_one.is_empty(), "an editor made no edit");
         done.extend(of_one);
     }
     eprintln!("{engine:?}: {} edits", done.len());
@@ -212,7 +212,7 @@ async fn soak(engine: Engine) {
     let list = Children::uncached(&tx, &collection, ChildType::Product);
     assert!(
         list.all().await.unwrap() == model,
-        "the list is another than the model's"
+        "the list differs from the model's"
     );
     assert_eq!(list.problems().await.unwrap(), Vec::<String>::new());
 }

@@ -67,7 +67,7 @@ async fn page(server: &Server, list: &str, omit_total_size: bool, page_token: &s
             let ids = page.products.into_iter().map(|one| one.id);
             (ids.collect(), page.next_page_token, page.total_size)
         }
-        _ => panic!("{list} counts: call it here, too"),
+        _ => panic!("{list} returns a total size: add it here"),
     }
 }
 
@@ -165,7 +165,7 @@ async fn roots_that_are_not_stored_yet_are_listed_without_a_count(
     assert_eq!(listed(&[], true).await, (Vec::new(), 0));
 }
 
-/// How many statements a use case executes.
+/// How many statements the work executes.
 async fn sent<F: Future>(statements: &Mutex<Vec<String>>, work: F) -> usize {
     statements.lock().unwrap().clear();
     work.await;

@@ -177,7 +177,7 @@ async fn lists_of_the_old_form_are_read(
     let store = old.migrated().await;
     // Small segments, so that they are not merged.
     let store = store.with_segment_target(2);
-    // A program that is still running must not take the new form for ids.
+    // A running program of the old version must not misread the new format as ids.
     let old_read = "SELECT ids FROM segment_contents";
     assert!(old.db.execute_unprepared(old_read).await.is_err());
 
@@ -338,7 +338,7 @@ async fn products_have_the_facts_of_their_fields(
     for none in ["odd", "none", "later"] {
         assert_eq!(details(none), Details::default(), "{none}");
     }
-    // Not written since.
+    // The migration keeps the update time.
     assert_eq!(found[&ids[1]].update_time.micros(), 7);
     let id = CollectionId::trusted("c");
     let list = Children::uncached(&tx, &id, ChildType::Product).all().await;
@@ -350,7 +350,7 @@ async fn products_have_the_facts_of_their_fields(
 #[rstest]
 #[tokio::test]
 async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
-    // More than are converted at a time.
+    // More rows than one batch converts.
     let many = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, attributes, \
                 create_time, update_time) \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \

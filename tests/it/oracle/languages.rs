@@ -1,4 +1,4 @@
-//! Languages: where texts are found, and where they are written.
+//! Languages: the locales that reads fall back to, and those that writes change.
 
 use endcap::config::Flags;
 use endcap::grpc::pb;
@@ -185,7 +185,7 @@ async fn locales_that_are_listed_stand_for_themselves(#[values(Sqlite, Postgres)
         put_in(&admin, language, "a", self::name(name)).await;
         assert_eq!(stored(&server, "a").await, expected, "{language}");
     }
-    // Neither it nor a prefix of it is allowed.
+    // Neither the language nor a prefix of it is configured.
     for language in ["de", "de-AT", "zh", "zh-Hans", "f"] {
         let response = admin.put_in(language, "a", name("x")).await;
         assert_error(&response, 400, "400", language);

@@ -49,7 +49,7 @@ async fn a_key_is_exchanged_for_tokens_until_they_are_ended(
     assert_ne!(first, key);
     let root = |token: &str| ask(&admin, Method::GET, "collections/rootCategory", token);
     assert_eq!(send(root(&first)).await.0, 200);
-    // A token stands for its key in any protocol.
+    // A token has the rights of its key in any protocol.
     let location = format!("{}/products/collections", server.http);
     let other = server.client.get(location).bearer_auth(&first);
     let other = other.header("version", "2021-07-28");
@@ -67,7 +67,7 @@ async fn a_key_is_exchanged_for_tokens_until_they_are_ended(
     let other = token(log_in(&admin, &key)).await;
     let log_out = send(ask(&admin, Method::POST, "logout", &first)).await;
     assert_eq!(log_out, (200, json!({"result": true})));
-    // Tokens that were renewed from it belong to the same login.
+    // Refreshed tokens belong to the same login.
     for ended in [&first, &second] {
         assert_error(&send(verify(ended)).await, 401, "401", "");
         assert_error(&send(root(ended)).await, 401, "401", "");

@@ -159,7 +159,7 @@ async fn set_up(admin: &Admin<'_>) {
     }
 }
 
-/// The response without what differs each time; afterwards the data is restored.
+/// The response without the parts that differ each time. Restores the data afterwards.
 async fn response_of(admin: &Admin<'_>, call: &Call, query: &str) -> (u16, Value) {
     match call.id {
         "deleteCollection" => admin.make("gone", None, 0).await,

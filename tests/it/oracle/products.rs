@@ -226,7 +226,7 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
     assert_eq!(admin.products("a").await, "p2");
     assert_eq!(admin.products("b").await, "p2 p0 p1");
     assert_eq!(admin.products("c").await, "p1");
-    // There is nothing to move into a root, so nothing is removed either.
+    // A root takes no products, so none is removed from another collection either.
     let nowhere = json!({"products": ["p0", "p1"], "collections": ["rootCategory"]});
     assert_eq!(assign(&admin, nowhere).await, done);
     assert_eq!(admin.products("b").await, "p2 p0 p1");

@@ -79,7 +79,7 @@ async fn an_update_changes_what_it_says_and_nothing_else(
         .put("a", json!({"properties": {"active": null}}))
         .await;
     assert_eq!(admin.get("b").await["active"], true);
-    // What was read can be sent back completely.
+    // A response can be sent back unchanged.
     let read = admin.get("b").await;
     let (status, same) = admin.put("b", json!({"properties": read})).await;
     assert_eq!(status, 200, "{same}");

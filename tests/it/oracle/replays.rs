@@ -83,7 +83,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// It sends `en_US` and a trailing slash with every call, and takes a response for a failure if it
+/// It sends `en_US` and a trailing slash with every call, and treats a response as a failure if it
 /// has `errorCode` or `error` at the top level.
 #[rstest]
 #[tokio::test]
@@ -249,8 +249,8 @@ async fn a_react_storefront(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(list["items"][0]["listPrice"], 10.5);
 }
 
-/// It walks catalogs, their collections and their products. If it filters, it deletes what it
-/// found.
+/// It reads catalogs, their collections and their products. If it filters, it deletes the products
+/// that it found.
 #[rstest]
 #[tokio::test]
 async fn an_export_script(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -1,4 +1,4 @@
-//! Sending back what was read changes nothing.
+//! Sending a response back unchanged changes nothing.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -168,7 +168,7 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
                 }
             }
         }
-        // Nothing has changed in any language, not even the version and the time.
+        // Nothing has changed in any language, not even the etag and the update time.
         let now = harness::get(&mut client, id).await.unwrap();
         assert_eq!(now, stored, "{id}");
     }
@@ -223,6 +223,6 @@ async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engin
             }
         }
     }
-    // Nor the time of the last change.
+    // Not even the update time has changed.
     assert_eq!(all().await, before);
 }

@@ -347,7 +347,7 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
     assert_eq!(found(&admin, "products", &of_one).await, "p2");
 }
 
-/// A page larger than what is read at once, in another order.
+/// A page larger than a batch of the scan, in descending order.
 #[rstest]
 #[tokio::test]
 async fn many_are_looked_at_part_by_part(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -76,7 +76,7 @@ impl Writer {
         }
     }
 
-    /// Stops it, and returns everything that was acknowledged.
+    /// Stops it, and returns the acknowledged ids.
     async fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let acknowledged = Arc::clone(&self.acknowledged);
@@ -89,8 +89,8 @@ impl Writer {
 /// Checks that a restored list is a consistent snapshot: it has everything that was acknowledged
 /// before the backup began, and nothing that was written after it ended.
 fn is_of_one_moment(restored: &[String], before: &[String], after: &[String]) {
-    assert!(restored.len() >= before.len(), "something is missing");
-    assert!(restored.len() <= after.len() + 1, "something is made up");
+    assert!(restored.len() >= before.len(), "acknowledged ids are lost");
+    assert!(restored.len() <= after.len() + 1, "there are later ids");
     let written = (0..restored.len()).map(|n| format!("p{n}"));
     assert!(written.eq(restored.iter().cloned()), "{restored:?}");
 }
@@ -220,7 +220,7 @@ async fn postgres_is_backed_up_under_writes_and_restored() {
     is_of_one_moment(&products(&mut client, "a").await, &before, &after);
     create(&mut client, "b").await;
 
-    // The command itself refuses, and says what to use instead.
+    // The command itself rejects PostgreSQL, and names the alternative.
     let place = Place {
         folder,
         postgres: Some(url),

@@ -1,5 +1,5 @@
-//! Problems with a database are reported precisely and once, when a server starts and by each
-//! command.
+//! Problems with a database are reported precisely when a server starts, and precisely and once by
+//! each command.
 
 use endcap::store::Engine::Postgres;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
@@ -13,7 +13,7 @@ use crate::{
 /// The URL of a database with a problem.
 struct Fault {
     url: String,
-    /// The expected message, which occurs once.
+    /// The expected message. A command prints it once.
     told: &'static str,
     /// The expected message in `/readyz`.
     brief: &'static str,

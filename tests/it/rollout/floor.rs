@@ -1,4 +1,4 @@
-//! A schema that is newer than the program: it is used if the floor allows it, and refused
+//! A schema that is newer than the program: it is used if its floor allows it, and rejected
 //! otherwise.
 
 use endcap::{
@@ -24,7 +24,7 @@ pub(super) const NEWER: [&str; 4] = [
     "CREATE TABLE later (id BIGINT PRIMARY KEY)",
     "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20990101_000001_later', 1)",
 ];
-/// A change of one that does not.
+/// The change of a later migration that raises the floor.
 const RAISED: &str = "UPDATE schema_compatibility SET floor = 'm20990101_000001_later'";
 
 async fn newer(engine: Engine) -> Place {
@@ -48,7 +48,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["backup", "backup.db"],
 ];
 
-/// The commands that can run to their end on a newer, compatible schema.
+/// The commands that can complete on a newer, compatible schema.
 fn runnable(engine: Engine) -> impl Iterator<Item = &'static &'static [&'static str]> {
     COMMANDS.iter().filter(move |command| {
         let needs_sqlite = command[0] == "backup" && engine == Postgres;
@@ -136,7 +136,7 @@ async fn a_floor_that_is_raised_over_a_running_server_ends_its_service(
     );
     let status = get(&mut client, "a").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    // As restoring a backup does.
+    // Restoring a backup has the same effect.
     let lowered = "UPDATE schema_compatibility SET floor = 'm'";
     place.execute(&[lowered]).await;
     is_ready(&server.admin, true).await;

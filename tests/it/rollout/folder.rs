@@ -1,5 +1,5 @@
-//! The data directory of the embedded database: it belongs to one server at a time, and problems
-//! with it are reported.
+//! The data directory of the embedded database: one server at a time locks it, and problems with it
+//! are reported.
 
 use std::{
     fs,
@@ -50,7 +50,7 @@ async fn two_servers_cant_have_one_directory_and_commands_work_while_one_runs() 
     assert!(server.stop());
     assert_eq!(place.run(&["migrate"]).0, Some(0));
     let lock = fs::read_to_string(place.data().join("endcap.lock")).unwrap();
-    assert_eq!(lock, "", "it names nobody");
+    assert_eq!(lock, "", "the lock file names no process");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn what_migrates_keeps_a_server_out_and_not_others_that_migrate() {
     assert!(error.starts_with(told), "{error}");
 }
 
-/// The program as a user who can't write other users' files. Root could, without this.
+/// Runs the program without the privilege to write other users' files, even if this is root.
 fn unprivileged(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let program = endcap(data, None);
     let mut command = if is_root() {
@@ -148,7 +148,7 @@ fn a_directory_that_cant_be_written_is_reported_as_that() {
 
 #[test]
 fn a_directory_of_another_user_is_reported_as_that() {
-    // Root's directory if the user is not root; nobody's otherwise.
+    // Owned by `nobody` if this user is root, and by root otherwise.
     let folder = tempfile::tempdir().unwrap();
     let data = if is_root() {
         let owned = Command::new("chown")

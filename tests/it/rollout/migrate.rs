@@ -39,7 +39,7 @@ async fn has_table(place: &Place, table: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_pending_is_applied_or_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
     let place = Place::new(engine).await;
-    // Conflicts with the last migration but one.
+    // Conflicts with one of the later migrations.
     place.execute(&["CREATE TABLE jobs (x INTEGER)"]).await;
     let (status, printed, error) = place.run(&["migrate"]);
     assert_eq!((status, printed.as_str()), (Some(1), ""));
@@ -97,7 +97,7 @@ async fn what_is_pending_is_reported_and_nothing_is_changed(
         assert_eq!(files.count(), 0, "nothing is created");
     }
 
-    // Invalid settings don't tell whether anything is pending.
+    // With invalid settings, it is unknown whether migrations are pending.
     for odd in ["--log=bogus=bogus", "--database-url=bogus", "--max-depth=0"] {
         let (status, printed, error) = super::run(place.endcap().args(["migrate", "--check", odd]));
         assert_eq!((status, printed.as_str()), (Some(2), ""), "{error}");
@@ -149,7 +149,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
     let (status, _, error) = output(&migrate("2s").wait_with_output().unwrap());
     assert_eq!(status, Some(1));
     assert!(began.elapsed() >= Duration::from_secs(2));
-    // Logged when it began to wait, and reported as the reason why it ended.
+    // Logged when the wait begins, and reported as the cause when it times out.
     let cause = "the database can't be reached: 127.0.0.1:";
     assert_eq!(error.matches(cause).count(), 2, "{error}");
 
@@ -184,7 +184,7 @@ async fn a_wait_ends_at_once_where_waiting_is_in_vain() {
     place
         .execute(&["UPDATE schema_compatibility SET floor = 'm9'"])
         .await;
-    // It would wait until the test's own timeout.
+    // A wait would exceed the test's own timeout.
     let (status, _, error) = place.run(&["migrate", "--wait", "1000000000y"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("too new"), "{error}");
@@ -212,7 +212,7 @@ async fn a_migration_that_waits_for_a_table_keeps_nobody_else_from_it() {
     let waits = Statement::from_string(db.get_database_backend(), waits);
     let deadline = Instant::now() + Duration::from_secs(60);
     while db.query_one_raw(waits.clone()).await.unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it does not wait");
+        assert!(Instant::now() < deadline, "the migration does not wait");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // Queued behind the migration, which is queued behind the reader.

@@ -1,7 +1,7 @@
 //! The latest release and this version on one database: upgrades and rollbacks under load.
 //! `scripts/released` builds the release's program from the history.
 //!
-//! If the schema of this version has a higher floor than the release, the release must refuse it.
+//! If the schema of this version has a higher floor than the release, the release must reject it.
 //! Then an upgrade has to stop the old version first, and it can't be rolled back. Until there is a
 //! release with this floor, rollback is tested with this version, from a newer schema.
 
@@ -59,7 +59,7 @@ async fn newer(place: &Place) {
         }
         match done {
             Ok(()) => break tx.commit().await.unwrap(),
-            // A deadlock with requests, or a writer that is not done. Retried, as `migrate` does.
+            // A deadlock with requests, or an uncommitted writer. Retried, as `migrate` does.
             Err(error) => {
                 assert!(Instant::now() < deadline, "{error}");
                 tx.rollback().await.unwrap();
@@ -77,7 +77,7 @@ const COMMANDS: [&[&str]; 4] = [
     &["key", "list"],
 ];
 
-/// Checks that the program does not use the database, and says why.
+/// Checks that the program rejects the schema, and reports the cause.
 fn is_refused(place: &Place, program: &Path) {
     for command in COMMANDS.into_iter().chain([&["serve"][..]]) {
         let mut endcap = place.of(program);
@@ -107,7 +107,7 @@ async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
     let load = Load::start(&[&first]);
     load.goes_on().await;
 
-    // The new server comes first, and waits for its migrations if it has any.
+    // The new server starts first, and waits for its migrations if any are pending.
     let mut second = start_unready(place.of(new));
     if !is_compatible {
         assert!(first.stop());
@@ -169,7 +169,7 @@ async fn on_sqlite_upgrade_and_rollback_in_the_middle_of_load() {
         load.goes_on().await;
     }
     let failures = load.stop(&server).await;
-    assert!(!failures.is_empty(), "nobody noticed");
+    assert!(!failures.is_empty(), "no request failed on a restart");
 }
 
 /// A shallow clone has no history to build from, which must be reported.
@@ -189,7 +189,7 @@ fn without_history_it_is_said_how_to_get_it() {
     for name in ["released", "env.sh"] {
         let (from, to) = (format!("{root}/scripts/{name}"), format!("scripts/{name}"));
         std::fs::copy(&from, bare.join(&to)).unwrap();
-        // In its current state, and not as committed.
+        // The working copy of the script, which may not be committed.
         std::fs::copy(&from, clone.join(&to)).unwrap();
     }
     for (place, told) in [
@@ -206,7 +206,7 @@ fn without_history_it_is_said_how_to_get_it() {
     }
 }
 
-/// The release refuses a schema whose floor excludes it, as every later version does.
+/// The release rejects a schema whose floor excludes it, as every later version does.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_release_refuses_a_schema_below_whose_floor_it_is(

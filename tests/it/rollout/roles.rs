@@ -70,7 +70,7 @@ impl Roles {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_of_the_page_can_do_what_it_says_and_no_more() {
     let roles = Roles::new().await;
-    // The database is empty, and one of the roles may not change that.
+    // The database is empty, and the role `serve` may not migrate it.
     let (status, _, _) = roles.run("serve", &["migrate", "--check"]);
     assert_eq!(status, Some(1));
     let (status, _, error) = roles.run("serve", &["migrate"]);
@@ -137,7 +137,8 @@ async fn who_may_read_two_tables_can_tell_what_is_pending() {
     }
 }
 
-/// Each right on each table except these two: without it a server is not ready, and names it.
+/// Each privilege on each table except these two: without it, the check of privileges fails and
+/// names it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_right_that_is_missing_is_named() {
     let roles = Roles::migrated().await;

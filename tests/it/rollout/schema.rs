@@ -1,5 +1,5 @@
-//! Migrations only add to the schema, unless one raises the compatibility floor. Checked with the
-//! schema that each of them results in, as the databases report it.
+//! Migrations only add to the schema, unless one raises the compatibility floor. Each migration is
+//! checked by the schemas before and after it, as the databases report them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::Place;
 struct Schema {
     /// The columns, by table and name.
     columns: BTreeMap<(String, String), Column>,
-    /// Tables with conditions that their rows must satisfy, or effects that they cause.
+    /// Constraints and triggers, with their tables.
     constraints: BTreeSet<(String, String)>,
 }
 
@@ -90,7 +90,7 @@ async fn read(db: &DatabaseConnection) -> Schema {
     schema
 }
 
-/// Where a program written for `before` would fail with `after`.
+/// The changes from `before` to `after` that would break a program written for `before`.
 fn broken(before: &Schema, after: &Schema) -> Vec<String> {
     let mut broken = Vec::new();
     let is_old = |table: &str| before.columns.keys().any(|(old, _)| old == table);
@@ -148,14 +148,14 @@ async fn migrations_only_add_until_one_raises_the_floor(
         let (after, floor) = (read(&db).await, floor(&db).await);
         let name = migration.name();
         if floor == floor_before {
-            // Before the floor existed, every migration broke older programs.
+            // Before the floor existed, a migration could break older programs.
             let broken = broken(&before, &after);
             assert!(floor.is_none() || broken.is_empty(), "{name}: {broken:#?}");
         } else {
             assert_eq!(
                 floor.as_deref(),
                 Some(name),
-                "a floor is the migration itself"
+                "a migration can only raise the floor to itself"
             );
             raised.push(name.to_owned());
         }

@@ -20,7 +20,7 @@ use crate::{
     program::{Running, endcap, start_unready},
 };
 
-/// A use case of each protocol.
+/// Requests of each protocol that need the database.
 const PATHS: [&str; 4] = [
     "/ccadmin/v1/collections/a",
     "/ccadmin/v1/login",
@@ -131,8 +131,8 @@ async fn a_server_starts_before_its_database_and_says_what_it_waits_for() {
     assert_eq!(get(&server).await.unwrap().id, "rootCategory");
     assert_eq!(health(&server, "").await, ServingStatus::Serving);
 
-    // Each cause once, however often it occurred, and nothing else. A database that is starting may
-    // report that in between.
+    // Each cause is logged once, however often it occurred, and nothing else. A database that is
+    // starting up may be reported in between.
     let mut told = told(&server);
     told.retain(|text| !text.contains("starting up"));
     let starts = [
@@ -182,7 +182,7 @@ async fn a_database_that_is_lost_is_reported_as_that_and_its_requests_are_tried(
     cluster.pg_ctl(&["-m", "fast", "stop"]);
     let body = is_ready(&server.admin, false).await;
     assert_eq!(body, "not ready: the database can't be reached\n");
-    // By the pool, and not because of the last check, which may be long ago.
+    // The error comes from the pool, not from the last check, whose result may be stale.
     let status = crate::harness::get(&mut client, "a").await.unwrap_err();
     assert!(!status.message().contains("not ready"), "{status:?}");
     cluster.start_again();

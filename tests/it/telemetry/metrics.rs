@@ -85,7 +85,6 @@ fn metrics_are_documented() {
     );
 }
 
-/// Everything that is measured is documented, with its labels.
 #[tokio::test]
 async fn all_that_is_measured_is_in_the_table() {
     let server = Server::new(Engine::Sqlite).await;
@@ -126,7 +125,7 @@ fn python() -> PathBuf {
     program.with_file_name("python")
 }
 
-/// Prometheus' own parsers accept both formats, and read the same values from them.
+/// Prometheus' own parsers accept both formats, and find samples of the same names in them.
 #[tokio::test]
 async fn prometheus_parses_both_formats() {
     const PARSE: &str = "
@@ -173,7 +172,7 @@ print('\\n'.join(sorted(samples)))
     }
 }
 
-/// A call is counted once, either as gRPC or as HTTP.
+/// Also, a call is counted once, either as gRPC or as HTTP.
 #[tokio::test]
 async fn the_format_is_the_one_that_is_asked_for() {
     let server = Server::new(Engine::Sqlite).await;
@@ -283,7 +282,6 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
     }
 }
 
-/// A failed job is counted and retried.
 #[rstest]
 #[tokio::test]
 async fn a_job_that_fails_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {

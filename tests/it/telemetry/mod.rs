@@ -154,12 +154,12 @@ fn check_spans(received: &Received, system: &str) {
         assert_eq!(of("network.protocol.version").as_deref(), Some("1.1"));
         let status = of("http.response.status_code");
         assert!(matches!(status.as_deref(), Some("200" | "400")));
-        // A client's mistake is not an error of the server.
+        // A client error is not recorded as a server error.
         assert!(span.status.as_ref().is_none_or(|status| status.code == 0));
         assert_eq!(of("error.type"), None);
         assert!(!children(received, span).is_empty());
     }
-    // An unmatched path is in no name.
+    // No span is named after an unmatched path.
     assert_eq!(named(received, "GET").len(), 1);
 }
 
