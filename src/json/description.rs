@@ -12,15 +12,16 @@ use super::{
 };
 use crate::dialect::idempotency;
 
-const ABOUT: &str = "Collections and their ordered children, as `endcap.v1` has them over gRPC: \
-    every method, in the JSON of protocol buffers. Fields have their names in lowerCamelCase; \
-    those of the proto are taken too, and unknown ones refused. A field that has its default is \
-    left out of responses. An id in a path is percent-encoded: `:` as `%3A`, `/` as `%2F`.\n\n\
-    **Authentication**: `Authorization: Bearer`, with an API key, a token of the configured issuer \
-    or the token of a login; servers that run without authentication need none. The tenant is that \
-    of the credential; if it is valid for several, `tenantId` or `x-endcap-tenant` names it.\n\n\
-    **Examples**: requests that succeed on the sample catalogue of `/docs/`, and what a server \
-    answered.";
+const ABOUT: &str = "Collections and their ordered children: every method of the gRPC API \
+    `endcap.v1`, in the JSON encoding of protocol buffers. Fields have lowerCamelCase names; the \
+    names of the proto are accepted, too, and unknown fields are rejected. Responses omit fields \
+    that have their default value. An id in a path is percent-encoded: `:` as `%3A`, `/` as \
+    `%2F`.\n\n\
+    **Authentication**: `Authorization: Bearer` with an API key, a token of the configured issuer \
+    or a token of a login. Servers without authentication need none. The tenant is that of the \
+    credential; if it is valid for several, set `tenantId` or `x-endcap-tenant`.\n\n\
+    **Examples**: requests that succeed on the sample catalogue of `/docs/`, with the responses of \
+    a server.";
 
 /// The OpenAPI description.
 pub(super) fn describe() -> OpenApi {
@@ -280,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_is_whole() {
+    fn the_description_has_all_routes_and_only_documented_schemas() {
         let made = description();
         let described = serde_json::to_value(describe()).unwrap();
         let (paths, known) = (&made["paths"], &described["paths"]);

@@ -351,13 +351,23 @@ pub(super) struct UpdateProductCollectionsDto {
     product_ids: Option<Vec<ProductId>>,
 }
 
+/// The id of a product: printable Unicode, without white space at its ends.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f\u2028\u2029]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+)]
+struct ProductId(String);
+
+/// The id of a collection: ASCII letters, digits and `- _ . ~ : @ + /`, except `.` and `..`.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
     max_length = 128,
     pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
 )]
-struct ProductId(String);
+struct CollectionId(String);
 
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
@@ -586,7 +596,7 @@ pub(super) struct ProductDto {
     /// The ids of the collections that shall contain the product, which is added at their ends.
     /// Each collection must exist and be manual.
     #[schema(max_items = 1000)]
-    collection_ids: Option<Vec<ProductId>>,
+    collection_ids: Option<Vec<CollectionId>>,
 }
 
 /// Changes of a product. Fields that are absent stay unchanged, and `null` removes a field; `name`
@@ -617,7 +627,7 @@ pub(super) struct ProductChangesDto {
     /// manual or already contain the product. If absent or `null`, the product stays in its
     /// collections.
     #[schema(max_items = 1000)]
-    collection_ids: Option<Vec<ProductId>>,
+    collection_ids: Option<Vec<CollectionId>>,
 }
 
 /// Changes of several products, which are applied all or none.
@@ -655,7 +665,7 @@ struct BulkEditProductDto {
     slug: Option<String>,
     /// The ids of all collections that shall contain the product, as in an update.
     #[schema(max_items = 1000)]
-    collection_ids: Option<Vec<ProductId>>,
+    collection_ids: Option<Vec<CollectionId>>,
     /// Changes of existing prices of the product, each as in an update of the price.
     #[schema(max_items = 29)]
     prices: Option<Vec<BulkEditPriceDto>>,
@@ -761,7 +771,7 @@ pub(super) struct BulkUpdateDto {
     #[schema(min_items = 1, max_items = 100000)]
     product_ids: Vec<ProductId>,
     #[schema(min_items = 1, max_items = 1000)]
-    collection_ids: Vec<ProductId>,
+    collection_ids: Vec<CollectionId>,
     /// `true` is refused with 422: the products must be listed in `productIds`.
     #[schema(nullable = true)]
     select_all: Option<bool>,
