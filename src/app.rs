@@ -457,7 +457,7 @@ mod tests {
     use crate::dialect::Dialect;
 
     #[test]
-    fn no_two_dialects_claim_the_same() {
+    fn dialects_have_disjoint_names_scopes_and_paths() {
         let claims = |of: fn(&Dialect) -> Vec<&'static str>| {
             let all: Vec<_> = DIALECTS.iter().flat_map(|dialect| of(dialect)).collect();
             let distinct: BTreeSet<_> = all.iter().collect();
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_in_a_dialect_is_its_own() {
+    fn open_paths_of_a_dialect_are_among_its_own_paths() {
         for dialect in DIALECTS {
             for path in dialect.open_paths {
                 assert!(dialect.claims(path), "{path}");
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_have_their_names_and_those_of_the_dialects() {
+    fn scopes_are_parsed_from_standard_and_dialect_names() {
         for (name, scope) in [
             ("collections.read", Scope::CollectionsRead),
             ("products/collection.readonly", Scope::CollectionsRead),

@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_has_its_part_and_what_is_given_back_is_there_again() {
+    async fn memory_is_limited_per_connection_and_in_total_until_released() {
         let memory = memory();
         let (one, other) = (receiver(1), receiver(2));
         // It is being built and not sent yet, so no client is slow.
@@ -625,7 +625,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_almost_nothing_makes_room_for_others() {
+    async fn a_slow_client_is_reset_to_make_room_for_others() {
         let memory = memory();
         let slow = (1..=2).map(|connection| {
             let memory = memory.clone();
@@ -653,7 +653,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_reset_in_the_end() {
+    async fn a_stalled_client_is_reset_after_the_idle_timeout() {
         let memory = memory();
         let held = {
             let memory = memory.clone();
@@ -675,7 +675,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_can_never_fit_is_reported_so() {
+    async fn a_response_that_can_never_fit_is_rejected() {
         let refused = memory().take(5 * MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::ResponseTooLarge);
         assert!(refused.message.contains("4194304"), "{}", refused.message);
@@ -688,7 +688,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_share_what_their_client_takes() {
+    async fn the_read_rate_is_measured_per_connection_not_per_stream() {
         let memory = memory();
         let connection = Connection::new(1);
         let streams: Vec<_> = (0..4)
@@ -713,7 +713,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_response_that_is_being_made_is_not_slow() {
+    async fn a_response_that_is_being_built_is_not_slow() {
         let memory = memory();
         let one = receiver(1);
         let connection = tokio::spawn(Arc::clone(&one).serve({
@@ -733,7 +733,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_belongs_to_a_response_does_not_wait_for_it() {
+    async fn a_further_reservation_of_the_same_response_does_not_wait() {
         let memory = memory();
         let whole = receiver(1).serve(async {
             let _list = memory.take(2 * MIB).await.unwrap();

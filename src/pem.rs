@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_has_a_time_and_a_key() {
+    fn a_certificate_is_checked_for_its_validity_period_and_key() {
         let (valid, key) = certificate(2000, 3000);
         let (expired, other) = certificate(2000, 2001);
         let (early, _) = certificate(3000, 3001);

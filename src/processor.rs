@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn others_are_served_while_there_is_much_work() {
+    async fn other_tasks_run_during_heavy_work() {
         let (started, begun) = std::sync::mpsc::channel();
         let (end, ends) = std::sync::mpsc::channel();
         let ends = std::sync::Arc::new(std::sync::Mutex::new(ends));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_within_work_does_not_wait() {
+    async fn nested_work_does_not_deadlock() {
         let work_twice = || work(LARGE + 1, || work(LARGE + 1, || 5));
         let works = (0..100).map(|_| tokio::spawn(async move { work_twice() }));
         for work in futures::future::join_all(works).await {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_thread_does_it_itself() {
+    async fn work_also_runs_on_a_single_threaded_runtime() {
         assert_eq!(work(LARGE + 1, || 5), 5);
     }
 }

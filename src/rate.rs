@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_an_allowance_of_its_own_and_learns_when_to_retry() {
+    fn each_caller_has_its_own_rate_limit_and_gets_retry_after() {
         let limiter = limiter(2, Duration::from_secs(3_600));
         assert_eq!(limiter.take("a").unwrap(), 1);
         assert_eq!(limiter.take("a").unwrap(), 0);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_ask_no_more_are_forgotten() {
+    fn idle_callers_are_removed_from_the_rate_limiter() {
         let limiter = limiter(1_000_000, Duration::from_millis(1));
         limiter.take("a").unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(60);

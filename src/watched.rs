@@ -201,7 +201,7 @@ mod tests {
 
     /// Opening a pipe would block until there is a writer.
     #[test]
-    fn a_pipe_is_no_file_to_watch() {
+    fn a_named_pipe_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         let make_pipe = || {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_read_and_what_is_broken_changes_nothing() {
+    fn a_changed_file_is_reloaded_and_an_invalid_one_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_not_looked_at_before_the_interval_is_over() {
+    fn files_are_not_reread_before_the_interval_is_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         std::fs::write(&path, "1").unwrap();

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_as_it_was_written() {
+    fn a_written_api_key_parses_back_and_malformed_files_are_rejected() {
         let parse = |contents: &[Vec<u8>]| parse(contents, &ScopeNames::default());
         let (text, id) = key::generate();
         let key = ApiKey {

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_from_one_header_whatever_the_schemes_case() {
+    fn a_bearer_token_is_read_from_one_header_in_any_scheme_case() {
         assert_eq!(read(&[]), Some(None));
         for value in ["Bearer t.o-k", "bearer t.o-k", "BEARER  t.o-k"] {
             assert_eq!(read(&[value]), Some(Some("t.o-k".into())));

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_that_was_changed_is_refused() {
+    async fn a_tampered_token_is_rejected() {
         let (signer, _file) = signer(SECRET);
         let token = signer.issue(&CLAIMS, END).await.unwrap();
         for odd in [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_a_file_is_long_and_a_line_break_is_no_part_of_it() {
+    fn a_secret_file_has_a_minimum_length_and_its_newline_is_ignored() {
         let sign = |text: &str| parse(&[text.into()]).unwrap().sign(b"x");
         assert_eq!(sign(SECRET), sign(&format!("{SECRET}\n")));
         assert!(parse(&[b"short".to_vec()]).is_err());

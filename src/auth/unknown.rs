@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_unknown_keys_count_and_per_address() {
+    async fn only_unknown_keys_count_towards_the_rate_limit_per_address() {
         let rate = Rate {
             count: NonZeroU32::new(2).unwrap(),
             interval: Duration::from_secs(3_600),

@@ -448,7 +448,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_default_limits_are_the_domains() {
+    fn the_default_limits_are_those_of_the_domain() {
         let limits = load(Flags::default(), &[], "").unwrap().limits;
         assert_eq!(limits, Limits::default());
     }
@@ -459,7 +459,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn connections_are_shared_out_by_default_and_by_settings() {
+    fn connection_limits_follow_from_defaults_and_settings() {
         let shares = |file: &str| {
             let listen = load(Flags::default(), &[], file).unwrap().listen;
             [listen.connections, listen.admin_connections].map(|connections| {
@@ -487,7 +487,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn flags_come_before_environment_before_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let flags = Flags {
             grpc_addr: Some("127.0.0.1:1".into()),
             ..Flags::default()
@@ -504,7 +504,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_problems_are_reported_at_once_with_where_they_are() {
+    fn all_configuration_errors_are_reported_at_once_with_their_source() {
         let environment = [
             ("ENDCAP_DRAIN_TIMEOUT", "soon"),
             ("ENDCAP_GRCP_ADDR", "127.0.0.1:2"),
@@ -527,7 +527,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_addresses_than_loopback_want_auth_none_by_name() {
+    fn a_non_loopback_address_requires_an_explicit_auth_setting() {
         let file = "grpc_addr = '0.0.0.0:50051'";
         assert!(
             load(Flags::default(), &[], file)
@@ -541,7 +541,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn how_callers_say_who_they_are_is_said_whole() {
+    fn incomplete_or_invalid_authentication_settings_are_rejected() {
         let file =
             "auth = 'none,jwt,certificates'\ncertificate_tenants = '?'\ntls_cert = 'cert.pem'";
         let error = load(Flags::default(), &[], file).unwrap_err();
@@ -579,7 +579,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_certificate_has_scopes_of_names_that_there_are() {
+    fn certificate_scopes_must_be_known_scope_names() {
         let with = |scopes: &str| {
             let file = format!(
                 "auth = 'certificates'\ntls_cert = 'c'\ntls_key = 'k'\ntls_client_ca = 'a'\n\
@@ -606,7 +606,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_limit_lets_a_response_outgrow_what_clients_take() {
+    fn limits_that_affect_response_size_have_maximums() {
         for (name, most) in [
             ("max_collection_bytes", 3_145_728),
             ("max_custom_property_bytes", 65_536),
@@ -624,7 +624,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_has_types_and_any_setting_may_be_a_string() {
+    fn values_in_a_file_are_type_checked_and_an_integer_may_be_a_string() {
         let depth = |file: &str| load(Flags::default(), &[], file).map(|it| it.limits.depth);
         assert_eq!(depth("max_depth = 7").unwrap(), 7);
         assert_eq!(depth("max_depth = '7'").unwrap(), 7);
@@ -658,7 +658,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn invalid_toml_is_reported_by_its_line_and_not_quoted() {
+    fn invalid_toml_is_reported_with_its_line_but_not_quoted() {
         let file = "max_depth = 7\ndatabase_password = hunter2";
         let error = load(Flags::default(), &[], file).unwrap_err();
         assert!(error.contains("FILE: invalid TOML in line 2: "), "{error}");
@@ -708,7 +708,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_said_of_postgresql_goes_together() {
+    fn incomplete_or_conflicting_postgresql_settings_are_rejected() {
         let url = "database_url = 'postgres://me@db/x'\n";
         let secret = "database_url = 'postgres://me:x@db/x'\n";
         let tls = "database_url = 'postgres://db/x?sslmode=require&sslrootcert=a'\n";
@@ -766,7 +766,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_effective_settings_are_settings_again_and_hide_secrets() {
+    fn effective_settings_can_be_loaded_again_and_hide_secrets() {
         let file = "database_url = 'postgres://me:hunter2@db/endcap'\nlocales = 'en, pt_BR'";
         let toml = load(Flags::default(), &[], file).unwrap().raw.to_toml();
         assert!(!toml.contains("hunter2"), "{toml}");

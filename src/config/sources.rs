@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_of_kubernetes_are_none_of_ours() {
+    fn kubernetes_service_variables_are_not_settings() {
         for link in [
             "service_host",
             "service_port",

@@ -711,7 +711,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_may_have_names_and_no_host() {
+    fn an_address_may_have_a_host_name_or_no_host() {
         let read = |text: &str| text.parse::<Address>().map(|it| it.to_string());
         assert_eq!(read("127.0.0.1:80").unwrap(), "127.0.0.1:80");
         assert_eq!(read("[::1]:80").unwrap(), "[::1]:80");
@@ -723,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_filter_is_of_levels() {
+    fn a_log_filter_consists_of_levels() {
         for good in ["info", "OFF", "info,sqlx=warn", "endcap::http=trace, warn"] {
             let filter: LogFilter = good.parse().unwrap();
             // The canonical form is also valid.
@@ -744,7 +744,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_a_number_and_a_time() {
+    fn a_rate_is_a_count_per_duration() {
         let read = |text: &str| text.parse::<RateText>().map(|it| it.to_string());
         assert_eq!(read("100/10s").unwrap(), "100/10s");
         assert_eq!(read("10/s").unwrap(), "10/1s");
@@ -755,7 +755,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_may_be_none() {
+    fn a_pause_may_be_zero_but_not_too_long() {
         assert_eq!("0s".parse::<Pause>().unwrap().0, Duration::ZERO);
         assert!("2h".parse::<Pause>().is_err());
     }

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_names_are_counted_and_texts_are_not_looked_into() {
+    fn values_and_names_are_counted_and_string_contents_are_skipped() {
         for (json, items) in [
             (r#"{"a":[1,2,{}]}"#, 6),
             (r#"{"a,b:[{\"\\":"]{,\\"}"#, 2),

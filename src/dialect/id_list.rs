@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_come_from_a_list_or_one_by_one() {
+    fn ids_are_read_from_comma_separated_or_repeated_parameters() {
         let parse = |query: &[(&str, &str)]| {
             let pairs: Vec<_> = query
                 .iter()

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_be_quoted_and_must_be_an_id() {
+    fn an_idempotency_key_may_be_quoted_and_must_be_a_valid_id() {
         let id = |key| request("m", &parts(key), None).map(|found| found.unwrap().id);
         assert_eq!(id("\"k-1\""), id("k-1"));
         assert_eq!(id("").unwrap_err().constraint, Constraint::Empty);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_tells_requests_apart_and_not_their_spaces() {
+    fn the_fingerprint_depends_on_the_body_but_not_its_whitespace() {
         let of = |body: &str| {
             let body = serde_json::from_str(body).unwrap();
             fingerprint(&parts("k"), Some(&body))
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_whole() {
+    fn a_stored_reply_round_trips_with_its_status_and_headers() {
         let body = serde_json::json!({"b": "é", "a": 1});
         let reply = Reply::new(StatusCode::CREATED, Some(Etag::of(255)), &body);
         assert_eq!(Reply::from_bytes(&reply.to_bytes()).unwrap(), reply);

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_takes_its_scope_or_admin() {
+    fn each_permission_requires_its_scope_or_admin() {
         use Scope::{Admin, CollectionsRead, CollectionsWrite};
         let missing = Some(Reason::ScopeMissing);
         for (scopes, read, write, administer) in [
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn another_tenant_is_empty_to_read_and_refuses_writes() {
+    fn an_unauthorized_tenant_reads_as_empty_and_rejects_writes() {
         let caller = caller(&["b", "c"], &[Scope::Admin]);
         assert_eq!(caller.reading().unwrap().view().as_str(), "");
         assert_eq!(outcome(caller.writing()), Some(Reason::TenantDenied));
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_not_served_is_told_to_those_who_may_ask_for_it_alone() {
+    fn an_unserved_tenant_is_reported_only_to_callers_authorized_for_it() {
         use Scope::{CollectionsRead, CollectionsWrite};
         let scopes = [CollectionsRead, CollectionsWrite];
         let in_tenant = |credential: &str, tenant: &'static str| {
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_names_no_tenant_is_about_the_only_one() {
+    fn the_tenant_defaults_to_the_only_authorized_one() {
         let default = TenantId::trusted("default");
         let home = |names: &[&str]| {
             let tenants = Tenants::parse(names.iter().copied()).unwrap();
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_read_by_their_names_and_by_those_that_others_have() {
+    fn scopes_are_parsed_by_standard_names_and_aliases() {
         let names = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
         for (text, scope) in [
             ("collections.read", Scope::CollectionsRead),

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_come_back_in_order_whatever_their_parts() {
+    fn ids_are_iterated_in_order_across_parts() {
         let mut ids = ChildIds::default();
         assert!(ids.is_empty() && ids.iter().next().is_none());
         // Parts in the old format, and in the new one.

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn reorder_names_each_child_and_each_place_once() {
+    fn a_reorder_names_each_child_and_each_place_at_most_once() {
         let check = |placements| value_of(&Mutation::Reorder { placements });
         let at = |name: &str, index: u64| (id(name), Place::Index(index));
         let last = |name| (id(name), Place::Last);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_beside_itself() {
+    fn a_child_cannot_be_placed_next_to_itself() {
         for position in [Position::Before(id("a")), Position::After(id("a"))] {
             let ids = vec![id("b"), id("a")];
             let moved = Mutation::MoveIds {

@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_property_has_only_so_many_levels_but_for_one_that_has_them_already() {
+    fn custom_property_depth_is_limited_unless_already_stored() {
         let locale = Locale::trusted("en");
         let now = Timestamp::from_micros(0);
         let mut collection =
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_has_the_name_that_it_is_given_and_a_slug_of_it() {
+    fn a_root_has_its_configured_name_and_a_slug_derived_from_it() {
         let names = RootNames {
             navigable: "All we sell",
             non_navigable: "!!",

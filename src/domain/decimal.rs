@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_24_digits_besides_its_sign_and_point() {
+    fn a_decimal_has_at_most_24_digits() {
         let digits = "1".repeat(Decimal::MAX_DIGITS - 1);
         assert!(Decimal::parse(&format!("-0.{digits}")).is_some());
         assert_eq!(Decimal::parse(&format!("-0.{digits}1")), None);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_numbers_are_one_value_with_one_text() {
+    fn equal_decimals_have_one_value_and_one_canonical_text() {
         let same = ["10", "10.00", "0010.0"].map(decimal);
         assert_eq!(same.iter().collect::<HashSet<_>>().len(), 1);
         for (written, text) in [
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_json_are_exact_and_bounded() {
+    fn json_numbers_are_read_exactly_and_within_bounds() {
         let read = Decimal::of_json_number;
         let (large, small) = (read("1.7976931348623157e308"), read("5e-324"));
         assert!(large > read("1e308") && small > read("0") && small < read("1"));
@@ -184,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_is_read_back_with_its_hash(number in any_number()) {
+        fn a_decimal_round_trips_with_the_same_hash(number in any_number()) {
             let again = Decimal::of_json_number(&number.to_string());
             // A text without an exponent may be longer than one that is read.
             if let Some(again) = again {

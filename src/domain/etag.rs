@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_etag_comes_back_as_it_went() {
+    fn a_read_etag_round_trips_and_malformed_ones_are_rejected() {
         let id = CollectionId::trusted("a-b:c");
         let etags = [(1, false), (1, true), (2, true)]
             .map(|(version, active)| ReadEtag::of(&id, Etag::of(version), active));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_comes_back_as_it_went() {
+    fn an_etag_round_trips_and_malformed_ones_are_rejected() {
         let etag = Etag::of(1_795_300_000_000_123);
         assert_eq!(Etag::parse("etag", &etag.to_string()), Ok(etag));
         for odd in ["", "-1", "+1", "g", "W/\"1\"", "ffffffffffffffffffff"] {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_precondition_comes_back_as_it_went() {
+    fn a_precondition_round_trips_and_malformed_ones_are_rejected() {
         let all = [
             Precondition::Collection(Etag::of(255)),
             Precondition::Properties(PropertiesEtag::of(&"a")),

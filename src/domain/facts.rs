@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_compared_folded_but_for_the_id() {
+    fn texts_except_the_id_are_compared_case_folded() {
         let facts = Facts::of(&product(&[], Details::default()), NEVER);
         let all = |field| shown(&facts, &field, Scope::All);
         assert_eq!(all(Field::Title), ["strasse"]);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_facts_at_their_paths_with_the_types_of_json() {
+    fn attributes_become_facts_at_their_paths_with_their_json_types() {
         let json = r#"{"inner": [1.50, {"deep": "X"}, null, ""], "on": true, "n": 1e308}"#;
         let time = r#""2026-01-02T03:04:05.678+01:00""#;
         let facts = Facts::of(
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fact_is_named() {
+    fn ignored_attribute_paths_are_listed() {
         let list = format!("[{}]", vec!["1"; MAX_FACTS - 1].join(","));
         let long = "x".repeat(MAX_PATH_CHARS + 1);
         let attributes = [

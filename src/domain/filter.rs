@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_are_in_the_order_of_their_values() {
+    fn sort_keys_are_ordered_by_type_and_value() {
         let text = |text: &str| Some(Key::Text(text.into()));
         let sorted = |descending, mut keys: Vec<Option<Key>>| {
             let keys_of = |key: &Option<Key>| Keys(vec![(key.clone(), descending)]);

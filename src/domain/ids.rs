@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_both_vendors_are_ids() {
+    fn ids_of_both_vendors_are_accepted() {
         for id in [
             "65d71377c326ea78e1c47df5",
             "rootCategory",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_ids_are_refused_with_the_rule_they_break() {
+    fn invalid_ids_are_rejected_with_the_violated_constraint() {
         let rule = |id: &str| CollectionId::parse("id", id).unwrap_err().constraint;
         assert_eq!(rule(""), Constraint::Empty);
         assert_eq!(
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn products_have_any_printable_ids() {
+    fn product_ids_may_have_any_printable_characters() {
         let longest = "\u{1f9e6}".repeat(ProductId::MAX);
         for id in [
             "65d71377c326ea78e1c47df5",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_printable_is_no_id_of_a_product() {
+    fn empty_long_and_unprintable_product_ids_are_rejected() {
         let rule = |id: &str| ProductId::parse("id", id).unwrap_err().constraint;
         assert_eq!(rule(""), Constraint::Empty);
         let (length, max) = (129, 128);

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draft_changes_only_what_it_says() {
+    fn a_draft_changes_only_the_fields_it_sets() {
         let alt = (Locale::trusted("en"), ImageText::AltText);
         let old = vec![Image {
             id: "m1".into(),

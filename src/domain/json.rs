@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_those_of_arrays_and_objects_outside_of_texts() {
+    fn nesting_levels_ignore_brackets_in_strings() {
         for (json, levels) in [
             ("1", 0),
             (r#""[{""#, 0),

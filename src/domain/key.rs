@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_an_id_and_is_known_by_its_hash() {
+    fn an_api_key_has_an_id_and_is_verified_by_its_hash() {
         let (text, id) = generate();
         assert_eq!(super::id(&text), Some(id.as_str()));
         assert_ne!(generate().0, text);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_key_has_no_id() {
+    fn a_malformed_api_key_has_no_id() {
         let (text, _) = generate();
         for odd in [
             "",

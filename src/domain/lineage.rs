@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn ancestors_come_once_and_nearest_first() {
+    fn ancestors_are_listed_once_and_nearest_first() {
         let lineage = diamond();
         let ids: Vec<_> = lineage.ancestors().iter().map(|id| id.as_str()).collect();
         assert_eq!(ids, ["b", "c", "a", "rootCategory"]);
     }
 
     #[test]
-    fn there_is_a_path_for_each_way_from_a_root() {
+    fn there_is_one_path_per_route_from_a_root() {
         let lineage = diamond();
         let paths: Vec<String> = lineage
             .paths(10)
@@ -204,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_is_the_longest_way_up() {
+    fn the_depth_is_the_length_of_the_longest_path() {
         assert_eq!(diamond().depth(), 3);
         assert_eq!(Lineage::default().depth(), 0);
     }
 
     #[test]
-    fn one_active_parent_is_enough() {
+    fn one_active_parent_makes_a_collection_active() {
         let lineage = diamond();
         assert!(lineage.effective_active(Active::Inherit));
         assert!(!lineage.effective_active(Active::No));

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_forms_that_clients_write_are_one_locale() {
+    fn locale_tags_are_normalized_and_invalid_ones_rejected() {
         for form in ["pt_BR", "pt-BR", "pt-br", "PT_br"] {
             assert_eq!(Locale::parse(form).unwrap().as_str(), "pt-BR");
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_means_the_tag_or_a_prefix_of_the_same_script() {
+    fn a_write_uses_the_tag_or_a_prefix_of_the_same_script() {
         let cases = [
             ("en-US", "en-US en", "en-US"),
             // The longest prefix in use.

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_an_item_and_no_more_than_fit() {
+    fn a_page_has_at_least_one_item_and_no_more_than_fit() {
         for (sizes, fit) in [
             (&[][..], 0),
             (&[11], 1),

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upsert_adds_to_what_is_known_or_replaces_it() {
+    fn an_upsert_merges_into_the_stored_product_or_replaces_it() {
         let json = |text: &str| Json(text.into());
         let mut first = changes("a");
         first.slug = Change::Set("slug".into());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_products_are_named_and_not_all_of_many() {
+    fn an_error_names_the_first_unknown_products_and_counts_the_rest() {
         let ids: Vec<_> = (0..12).map(|n| ProductId::trusted(n.to_string())).collect();
         let message = unknown(&ids).message;
         assert!(message.ends_with("\"8\", \"9\" and 2 more"), "{message}");

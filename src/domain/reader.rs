@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_only_shown_is_not_written() {
+    fn values_that_a_client_echoes_are_not_written() {
         for tag in ["en", "en-US", "fr", "fr-CA", "de"] {
             let (lamp, default) = (lamp(), locale("en"));
             let tag = locale(tag);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_stored_is_written_though_it_was_shown() {
+    fn a_stored_text_is_overwritten_even_with_its_fallback() {
         let same = texts("fr", &[(TextField::DisplayName, Some("Lampe"))]);
         assert_eq!(written("fr", same, None).unwrap(), lamp());
         let english = texts("fr", &[(TextField::DisplayName, Some("Lamp"))]);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_locale_keeps_its_display_name() {
+    fn the_display_name_of_the_default_locale_cannot_be_cleared() {
         for tag in ["en", "en-US"] {
             for name in [None, Some(""), Some(" ")] {
                 let changes = texts(tag, &[(TextField::DisplayName, name)]);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn inherited_is_what_the_client_was_shown() {
+    fn an_echoed_effective_value_stays_inherited() {
         use Active::{Inherit, No, Yes};
         for (said, stored, is_shown, expected) in [
             (Yes, Inherit, true, true),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn one_image_changes_and_the_others_stay() {
+    fn one_image_changes_and_the_others_are_unchanged() {
         let said = |id: Option<&str>, text| ImageDraft {
             must_exist: id.is_some(),
             id: id.map(Into::into),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_images_by_id_place_or_index() {
+    fn listed_images_are_matched_by_source_or_index() {
         let list = |tag: &str, drafts: Vec<ImageDraft>| {
             let changes = Changes {
                 images: Some(drafts),
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn locales_allow_those_listed_and_their_regions() {
+    fn listed_locales_and_their_regions_are_allowed() {
         let (default, fr) = (locale("en"), locale("fr"));
         let listed = std::slice::from_ref(&fr);
         let locales = lists(&default, listed);
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tag_means_is_used_listed_or_the_default_locale() {
+    fn a_tag_resolves_to_a_used_listed_or_default_locale() {
         // The tag, the locales with texts, the listed ones, the default one, the one that is written.
         for (tag, used, listed, default, expected) in [
             // The tag itself, although its language has texts.
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_locale_gets_a_text_of_its_own() {
+    fn the_default_locale_gets_its_own_text() {
         let (default, mut lamp) = (locale("fr-CA"), lamp());
         let reader = Reader {
             locale: default.clone(),

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_case_nor_composition_matters() {
+    fn folding_ignores_case_and_unicode_composition() {
         for (a, b) in [
             ("LAMP", "lamp"),
             ("Stra\u{df}e", "STRASSE"),

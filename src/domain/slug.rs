@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_a_slug_form() {
+    fn a_slug_is_derived_from_a_name() {
         let of = |text| Slug::of(text, 12).map(|slug| slug.0);
         assert_eq!(of("Gift Shop-New").unwrap(), "gift-shop-ne");
         assert_eq!(of("Gift  Shop  New").unwrap(), "gift-shop-ne");

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_are_sorted_folded_and_the_other_way_round() {
+    fn titles_are_sorted_case_folded_in_both_directions() {
         let products = ["b", "A", "ab", "\u{e4}", "\u{1f600}"].map(|it| product(it, &[], None));
         let mut sort = Sort {
             by: SortBy::Title,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_price_in_the_currency_is_last_and_what_is_out_of_stock_behind_that() {
+    fn products_without_a_price_come_last_followed_by_out_of_stock_ones() {
         let products = [
             product("none", &[], None),
             product("out", &[("1", "EUR")], Some("0")),

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_is_known() {
+    fn requests_nested_messages_and_map_entries_have_shapes() {
         for name in [
             pb::MutateChildrenRequest::full_name(),
             pb::child_mutation::Append::full_name(),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_left_to_the_decoder() {
+    fn malformed_messages_are_left_to_the_decoder() {
         for bytes in [&[0xff][..], &[0x0a, 0x05, 0x01], &[0x0b, 0x0c]] {
             assert!(fits(bytes, None, &mut 10, 0));
         }

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_fits_the_headers_that_clients_take() {
+    fn a_status_fits_the_header_limit_of_clients() {
         let long = Violation::new("f".repeat(200), &"é".repeat(200), Constraint::Empty);
         let status = status(&Error::from(vec![long; 1_000]));
         let message = status.message().to_owned();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_not_sent() {
+    fn the_cause_of_an_internal_error_is_not_sent() {
         let status = status(&Error::internal("password=hunter2"));
         assert_eq!(status.code(), Code::Internal);
         assert!(!format!("{status:?}").contains("hunter2"));

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_mask_names_is_written() {
+    fn only_fields_in_the_mask_are_written() {
         let collection = pb::Collection {
             internal_name: "n".into(),
             catalog_id: "c".into(),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn one_field_of_one_locale_can_be_named() {
+    fn a_text_mask_selects_fields_of_one_locale() {
         let text = pb::LocalizedText {
             seo_title: "T".into(),
             keywords: vec!["k".into()],

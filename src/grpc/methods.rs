@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_are_not_served_share_a_name() {
+    fn unknown_methods_share_a_name() {
         let get = "endcap.v1.CollectionService/GetCollection";
         assert_eq!(method(&format!("/{get}")), get);
         let check = "grpc.health.v1.Health/Check";

@@ -175,7 +175,7 @@ mod tests {
     use crate::domain::{Combinator, Locale, TextField};
 
     #[test]
-    fn paths_are_those_of_the_requests() {
+    fn field_paths_are_named_as_in_requests() {
         let locale = Locale::trusted("pt-BR");
         let first = MutationPart {
             operation: Operation::MoveRange,

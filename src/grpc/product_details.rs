@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_cut_to_microseconds_and_bounded() {
+    fn times_are_truncated_to_microseconds_and_bounded() {
         let read = |seconds, nanos| {
             let mut violations = Violations::default();
             let when = prost_types::Timestamp { seconds, nanos };

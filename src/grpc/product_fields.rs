@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_can_be_named() {
+    fn every_product_field_can_be_in_the_mask() {
         let whole = pb::Product::default();
         // Destructured by name, so that a new field fails to compile until it is in the list too.
         let pb::Product {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_and_typed_facts_are_read_where_they_are_asked_for() {
+    fn attributes_and_typed_facts_are_read_only_if_requested() {
         let need = |paths: &[&str], names: &[&str]| {
             let fields = parse(paths, names, ChildType::Product).unwrap();
             fields.map(|fields| fields.need_whole())
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_masks_are_reported() {
         let mask = |path: &str| ("product_mask".to_owned(), path.to_owned());
         let alone = [("product_attribute_names".to_owned(), String::new())];
         let product =

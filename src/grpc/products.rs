@@ -391,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_is_repeated_counts_once() {
+    fn a_repeated_path_counts_once() {
         let paths = ["slug", "title", "id"].map(str::to_owned);
         let paths: Vec<_> = paths.into_iter().cycle().take(30_000).collect();
         let mut violations = Violations::default();

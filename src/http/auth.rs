@@ -128,7 +128,7 @@ mod tests {
     use crate::app::DIALECTS;
 
     #[test]
-    fn only_health_descriptions_and_logins_are_open() {
+    fn only_health_descriptions_and_logins_need_no_authentication() {
         let of = |path: &str, kind: Option<&str>| {
             let mut request = Request::builder().uri(path);
             if let Some(kind) = kind {

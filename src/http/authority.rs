@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_that_would_be_refused_are_changed_and_nothing_else() {
+    fn only_authorities_that_h2_would_reject_are_rewritten() {
         for (sent, expected) in [
             ("10.0.0.1:1,10.0.0.2:1", "10.0.0.1-1,10.0.0.2-1"),
             ("10.0.0.1:1%2C10.0.0.2:1", "10.0.0.1-1-2C10.0.0.2-1"),
@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_pass_whole(
+        fn any_bytes_in_any_pieces_keep_their_length(
             tail in prop::collection::vec(any::<u8>(), 0..300),
             cut in 0_usize..100,
             pieces in prop::collection::vec(1_usize..40, 1..5),
@@ -295,7 +295,7 @@ mod tests {
         }
 
         #[test]
-        fn any_block_is_walked(block in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn scanning_any_header_block_stays_in_bounds(block in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Some(value) = find(&block) {
                 prop_assert!(value.end <= block.len());
             }

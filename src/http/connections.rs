@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_leaves_nothing_behind() {
+    fn closed_connections_leave_no_state_behind() {
         let connections = Connections::new(connections());
         let address = IpAddr::from([192, 0, 2, 1]);
         let slots = || (0..3).map(|_| connections.admit(address).unwrap());

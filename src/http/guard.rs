@@ -98,7 +98,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
+    fn grpc_timeouts_are_parsed() {
         let read = |text: &str| {
             let headers =
                 HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_and_a_missed_deadline_are_answered_in_the_protocols_form() {
+    async fn panics_and_exceeded_deadlines_are_reported_in_the_protocol_s_format() {
         let grpc = Some("application/grpc");
         let (status, headers, _) = ask("/endcap.v1.X/boom", grpc).await;
         assert_eq!(

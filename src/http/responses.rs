@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_stays_what_it_was_in_smaller_parts() {
+    async fn a_body_is_unchanged_when_split_into_chunks() {
         for size in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK, 1 << 20] {
             let bytes: Vec<u8> = (0..size).map(|at| at as u8).collect();
             let mut body = buffered(bytes.clone().into());
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_are_made_ahead_and_an_error_comes_in_its_turn() {
+    async fn parts_are_buffered_ahead_and_an_error_keeps_its_position() {
         let part = |at: usize| match at {
             20 => Err("it ends early"),
             _ => Ok(vec![at as u8; CHUNK]),

@@ -44,7 +44,7 @@ fn same(one: &DynamicMessage, other: &DynamicMessage) -> Result<(), TestCaseErro
 
 proptest! {
     #[test]
-    fn any_request_is_understood_as_it_was_meant(seed in any::<u64>()) {
+    fn any_request_round_trips_through_json(seed in any::<u64>()) {
         let mut rng = StdRng::seed_from_u64(seed);
         for binding in client::bindings(DESCRIPTORS) {
             let mut message = client::any(&binding.method.input(), 6, &mut rng);
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn any_response_is_read_as_it_was_meant(seed in any::<u64>()) {
+    fn any_response_round_trips_through_json(seed in any::<u64>()) {
         let mut rng = StdRng::seed_from_u64(seed);
         for binding in client::bindings(DESCRIPTORS) {
             let output = binding.method.output();

@@ -209,7 +209,7 @@ mod tests {
     use crate::service::token;
 
     #[test]
-    fn those_that_stayed_tell_where_the_place_is() {
+    fn the_position_is_found_by_the_anchors_that_did_not_move() {
         let run = |indexes: &[Option<u64>]| stayed(4, indexes).map(|run| (run.first, run.last));
         assert_eq!(run(&[]), None);
         assert_eq!(run(&[None, None]), None);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_comes_back_as_it_went() {
+    fn a_place_round_trips_and_malformed_ones_are_rejected() {
         let page: Vec<_> = (0..60)
             .map(|n| (ChildId::trusted(format!("p,;{n}")), n + 10))
             .collect();

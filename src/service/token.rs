@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_over_the_limit_is_refused_unread() {
+    fn a_page_token_over_the_size_limit_is_rejected() {
         let signature = "0".repeat(64);
         let token = |place: usize| {
             let place = URL_SAFE_NO_PAD.encode("x".repeat(place));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_one_scope_and_one_place() {
+    fn the_signed_text_differs_for_each_scope_and_place() {
         let signed: std::collections::BTreeSet<_> = [("a", "b.c"), ("a.b", "c"), ("", "a.b.c")]
             .map(|(scope, place)| signed(scope, place))
             .into();

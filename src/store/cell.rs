@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_parser_refuses_is_reported_with_its_place() {
+    fn invalid_stored_values_are_reported_with_their_location() {
         let cell = Cell {
             table: "products",
             tenant: "t",

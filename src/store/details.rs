@@ -143,7 +143,7 @@ mod tests {
     };
 
     #[test]
-    fn a_column_is_read_as_it_was_written() {
+    fn product_details_round_trip_through_their_column() {
         let decimal = |text| Decimal::parse(text).unwrap();
         let whole = Details {
             vendor: "Acme".into(),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_says_anything_else_is_reported_with_its_place() {
+    fn an_invalid_column_is_reported_with_its_location() {
         for odd in [
             "",
             "null",

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_those_of_the_entities() {
+    fn the_list_of_tables_matches_the_entities() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/entity");
         let mut tables = Vec::new();
         for file in std::fs::read_dir(folder).unwrap() {

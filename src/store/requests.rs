@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_comes_back_as_it_was() {
+    fn packed_responses_round_trip_and_corrupt_ones_are_rejected() {
         for size in [0, 1, SMALL - 1, SMALL, 100_000] {
             let response: Vec<u8> = (0..size).map(|at| (at % 7) as u8).collect();
             let (form, packed) = pack(response.clone()).unwrap();

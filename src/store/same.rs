@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_of_names_and_form_of_numbers_do_not_matter() {
+    fn equality_ignores_the_order_of_names_and_the_form_of_numbers() {
         let same = |a: &str, b: &str| is_same(&Json(a.into()), &Json(b.into()));
         assert!(same(
             r#"{"a":[1.0,{"b":2,"c":null}]}"#,

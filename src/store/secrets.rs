@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_shown() {
+    fn the_debug_format_hides_the_secret() {
         let shown = format!("{:?}", Secret::new(b"hunter2", Some(b"hunter1")));
         assert!(!shown.contains("hunter"), "{shown}");
     }

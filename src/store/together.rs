@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_bound_keeps_its_place() {
+    fn placeholders_are_renumbered_except_in_quoted_text() {
         for (sql, bound, numbered) in [
             ("SELECT $1, $12, $2", 3, "SELECT $4, $15, $5"),
             (
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_statement_answers() {
+    fn statements_are_combined_into_one_with_all_their_values() {
         let of = |backend| {
             let statement = |sql: &str, values: [i64; 2]| {
                 Statement::from_sql_and_values(backend, sql, values.map(Into::into))

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_commit_that_is_in_progress_or_over_ends_what_was_read_before() {
+    async fn a_commit_in_progress_or_done_invalidates_earlier_reads() {
         let validity = Validity::of_stamps();
         let (tenant, id) = (TenantId::trusted("t"), CollectionId::trusted("c"));
         let ledger = Ledger {

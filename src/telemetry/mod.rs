@@ -75,7 +75,7 @@ mod tests {
     );
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_repeated_cause_is_reported_once() {
         let refused: Box<dyn std::error::Error + Send + Sync> = "refused".into();
         let driver = Wrapped("connecting: ", refused);
         let error = Error::internal(Wrapped("Query Error: ", Box::new(driver)));

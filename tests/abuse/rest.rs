@@ -72,7 +72,7 @@ async fn descriptions(client: &reqwest::Client, url: &str) -> Vec<Value> {
 
 /// A decoded body may be hundreds of times as large as its JSON, and many arrive concurrently.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_bodies_of_many_values_may_come_at_once() {
+async fn many_concurrent_bodies_of_many_values_stay_within_memory() {
     const AT_ONCE: usize = 24;
     let program = Program::start(&[]);
     endcap::crypto::install();
@@ -117,7 +117,7 @@ async fn many_bodies_of_many_values_may_come_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_field_of_a_body_and_any_parameter_may_be_large() {
+async fn large_body_fields_and_parameters_cause_no_500_and_stay_within_memory() {
     let program = Program::start(&[]);
     endcap::crypto::install();
     let client = reqwest::Client::new();

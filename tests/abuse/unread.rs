@@ -219,7 +219,7 @@ fn http(program: &Program) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_that_nobody_takes_leave_room_for_those_of_others() {
+async fn unread_responses_stay_within_memory_and_release_it_when_closed() {
     let program = Program::start(&["--response-idle-timeout", "5s"]);
     fill(&program).await;
     let before = program.memory();

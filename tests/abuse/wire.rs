@@ -182,7 +182,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_field_may_be_as_large_as_a_message() {
+async fn a_field_as_large_as_a_message_causes_no_internal_error() {
     let program = Program::start(&[]);
     let requests = requests();
     assert!(requests.len() > 100, "{}", requests.len());

@@ -129,7 +129,7 @@ async fn custom_properties_are_named_literally_and_never_by_a_mask(
 
 #[rstest]
 #[tokio::test]
-async fn content_is_kept_per_locale(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn localized_content_is_stored_per_locale(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -170,7 +170,7 @@ async fn content_is_kept_per_locale(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test]
-async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_upsert_keeps_the_fields_it_does_not_name(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.products().await;
     let mut upsert = async |product: pb::Product, paths: &[&str]| {
@@ -260,9 +260,7 @@ async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn what_is_there_already_or_missing_can_be_an_error(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn duplicate_or_missing_children_can_be_errors(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -295,7 +293,7 @@ async fn what_is_there_already_or_missing_can_be_an_error(
 
 #[rstest]
 #[tokio::test]
-async fn an_etag_is_the_version_of_what_is_stored_and_not_of_what_follows(
+async fn an_etag_covers_stored_fields_but_not_derived_ones(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -327,7 +325,7 @@ async fn an_etag_is_the_version_of_what_is_stored_and_not_of_what_follows(
 
 #[rstest]
 #[tokio::test]
-async fn a_credential_for_several_tenants_must_name_one(
+async fn a_request_with_a_credential_for_several_tenants_must_name_one(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -550,7 +548,7 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
 
 #[rstest]
 #[tokio::test]
-async fn what_a_write_answers_always_fits_what_clients_take(
+async fn the_response_to_any_write_fits_the_default_client_message_limit(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -603,7 +601,7 @@ async fn what_a_write_answers_always_fits_what_clients_take(
 
 #[rstest]
 #[tokio::test]
-async fn an_append_that_names_what_is_there_reports_the_first_of_it(
+async fn an_append_reports_the_first_existing_ids_and_counts_all(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -651,7 +649,7 @@ fn published() -> BTreeMap<String, BTreeSet<String>> {
 
 #[rstest]
 #[tokio::test]
-async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
+async fn errors_have_their_documented_metadata_and_the_correlation_id(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let published = published();
@@ -850,7 +848,7 @@ fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
 /// before it is decoded.
 #[rstest]
 #[tokio::test]
-async fn what_has_too_many_items_is_refused_before_it_is_decoded(
+async fn a_message_with_too_many_items_is_rejected_before_decoding(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -886,9 +884,7 @@ async fn what_has_too_many_items_is_refused_before_it_is_decoded(
 /// error.
 #[rstest]
 #[tokio::test]
-async fn integers_at_the_ends_of_their_ranges_are_no_fault_of_ours(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn extreme_integers_cause_no_internal_error(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let fields = fields_of_requests(|field| {
         matches!(field.r#type(), Type::Int32 | Type::Int64 | Type::Enum)

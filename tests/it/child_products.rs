@@ -85,7 +85,9 @@ async fn list(
 
 #[rstest]
 #[tokio::test]
-async fn a_page_brings_of_products_what_is_asked_for(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_page_has_the_requested_fields_of_its_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -142,7 +144,7 @@ async fn a_page_brings_of_products_what_is_asked_for(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_asked_of_children_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_product_masks_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -226,7 +228,7 @@ async fn walk(
 /// With ids of maximum length, which page tokens also contain.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_with_products_ends_where_a_client_would_refuse_it(
+async fn a_page_with_products_fits_the_default_client_message_limit(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -284,7 +286,9 @@ async fn a_page_with_products_ends_where_a_client_would_refuse_it(
 /// None of the large pages that one client requests concurrently is rejected.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn large_pages_of_products_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_large_pages_of_products_are_all_served(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -310,7 +314,7 @@ async fn large_pages_of_products_wait_for_each_other(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn products_take_one_statement_and_attributes_one_for_their_sizes(
+async fn products_take_a_fixed_number_of_statements_per_page(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -502,12 +502,12 @@ fn against_the_model(engine: Engine) {
 }
 
 #[test]
-fn on_sqlite_lists_do_what_the_model_does() {
+fn lists_match_the_model_on_sqlite() {
     against_the_model(Engine::Sqlite);
 }
 
 #[test]
-fn on_postgres_lists_do_what_the_model_does() {
+fn lists_match_the_model_on_postgres() {
     against_the_model(Engine::Postgres);
 }
 
@@ -534,11 +534,11 @@ fn through_the_cache(engine: Engine) {
 }
 
 #[test]
-fn on_sqlite_committed_lists_are_what_the_cache_says() {
+fn committed_lists_match_the_model_through_the_cache_on_sqlite() {
     through_the_cache(Engine::Sqlite);
 }
 
 #[test]
-fn on_postgres_committed_lists_are_what_the_cache_says() {
+fn committed_lists_match_the_model_through_the_cache_on_postgres() {
     through_the_cache(Engine::Postgres);
 }

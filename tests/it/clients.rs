@@ -35,7 +35,7 @@ fn succeeds(mut command: Command) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_own_sdk_works_unchanged(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_official_highlevel_sdk_works_unchanged(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         request_timeout: Some("2s".into()),
@@ -62,7 +62,9 @@ async fn highlevels_own_sdk_works_unchanged(#[values(Sqlite, Postgres)] engine: 
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_official_highlevel_sdk_handles_the_rate_limit(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         rate_per_caller: Some("1/1h".into()),
@@ -80,7 +82,7 @@ async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres
 
 /// Only on SQLite: the tests of the examples show that requests behave the same on both engines.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_the_documentation_sends_its_examples() {
+async fn the_documentation_page_sends_its_examples_in_a_browser() {
     let server = Server::new(Sqlite).await;
     node(PAGES, &[("ENDCAP_URL", server.http.as_str())]);
 
@@ -123,18 +125,24 @@ async fn is_as_described(engine: Engine, description: &str, tenant: &str) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_highlevel_dialect_conforms_to_its_openapi_description(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     is_as_described(engine, "/openapi/highlevel.json", "*").await;
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn oracles_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_oracle_dialect_conforms_to_its_openapi_description(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     is_as_described(engine, "/openapi/oracle.json", "shop").await;
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn json_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_json_api_conforms_to_its_openapi_description(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     is_as_described(engine, "/openapi/endcap.json", "default").await;
 }

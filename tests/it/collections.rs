@@ -55,7 +55,7 @@ async fn link(client: &mut Client, parent: &str, ids: &[&str]) -> Result<(), Sta
 
 #[rstest]
 #[tokio::test]
-async fn a_collection_keeps_all_that_it_is_given(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_created_collection_stores_all_given_fields(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let json = serde_json::json!({"season": "winter", "years": [2026, 1.5], "deep": {"a": null}});
@@ -199,9 +199,7 @@ pub(crate) fn member_of(id: &str) -> pb::Rule {
 
 #[rstest]
 #[tokio::test]
-async fn each_kind_of_condition_is_read_as_it_was_written(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn each_kind_of_condition_round_trips(#[values(Sqlite, Postgres)] engine: Engine) {
     use pb::{ConditionOperator as Operator, operand::Value};
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
@@ -286,7 +284,7 @@ async fn each_kind_of_condition_is_read_as_it_was_written(
 
 #[rstest]
 #[tokio::test]
-async fn conditions_that_make_no_sense_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     use pb::{ConditionOperator as Operator, operand::Value};
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
@@ -388,7 +386,7 @@ async fn smart_collections_version_their_rules(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn an_update_writes_what_its_mask_names_if_the_etag_fits(
+async fn an_update_writes_the_masked_fields_if_the_etag_matches(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -456,7 +454,7 @@ async fn an_update_writes_what_its_mask_names_if_the_etag_fits(
 
 #[rstest]
 #[tokio::test]
-async fn bad_fields_are_all_named_at_once_and_nothing_changes(
+async fn all_invalid_fields_are_reported_at_once_and_nothing_is_created(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -497,7 +495,9 @@ async fn bad_fields_are_all_named_at_once_and_nothing_changes(
 
 #[rstest]
 #[tokio::test]
-async fn each_malformed_request_names_its_field(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_error_of_a_malformed_request_names_the_field(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -613,7 +613,9 @@ async fn each_malformed_request_names_its_field(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn each_bad_mutation_is_refused_whole(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_request_with_an_invalid_mutation_is_rejected_as_a_whole(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -835,7 +837,9 @@ async fn each_bad_mutation_is_refused_whole(#[values(Sqlite, Postgres)] engine: 
 
 #[rstest]
 #[tokio::test]
-async fn a_dry_run_answers_and_changes_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_dry_run_returns_the_result_and_changes_nothing(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let before = create(&mut client, "a").await;
@@ -941,7 +945,9 @@ async fn collections_form_a_graph_without_cycles(#[values(Sqlite, Postgres)] eng
 
 #[rstest]
 #[tokio::test]
-async fn deleting_leaves_the_children_and_no_links(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn deleting_a_collection_keeps_its_children_and_removes_its_links(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for id in ["a", "b"] {
@@ -1075,7 +1081,7 @@ async fn lists_are_paged_newest_first_and_filtered(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn pages_of_children_go_on_where_the_last_child_is_now(
+async fn pages_of_children_continue_after_the_last_childs_current_position(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -1159,7 +1165,7 @@ async fn pages_of_children_go_on_where_the_last_child_is_now(
 
 #[rstest]
 #[tokio::test]
-async fn a_retry_gets_the_first_answer(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_retry_gets_the_first_response(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let request = pb::CreateCollectionRequest {
@@ -1304,7 +1310,7 @@ async fn tenants_do_not_see_each_other(#[values(Sqlite, Postgres)] engine: Engin
 
 #[rstest]
 #[tokio::test]
-async fn slugs_are_unique_and_made_where_none_is_chosen(
+async fn slugs_are_unique_and_generated_if_none_is_given(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -67,7 +67,7 @@ fn the_help_of_each_command_is_short_and_names_its_values() {
 }
 
 #[test]
-fn the_help_of_serve_has_each_setting_with_its_kind_and_its_variable() {
+fn the_help_of_serve_lists_each_setting_with_its_type_and_variable() {
     let (_, help) = help("serve", "--help");
     for setting in SETTINGS {
         for name in [Some(setting.name), setting.file].into_iter().flatten() {

@@ -113,7 +113,7 @@ async fn a_list_is_imported_and_exported(#[values(Sqlite, Postgres)] engine: Eng
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_from_standard_input_replaces_where_it_is_asked_to(
+async fn an_import_from_standard_input_replaces_the_list_if_requested(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -146,7 +146,7 @@ async fn an_import_from_standard_input_replaces_where_it_is_asked_to(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_list_and_another_tenant_are_named(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn import_and_export_accept_a_tenant_and_a_list(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for id in ["summer", "hats"] {
@@ -171,7 +171,7 @@ async fn the_other_list_and_another_tenant_are_named(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cant_be_imported_or_exported_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn errors_of_import_and_export_are_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "summer").await;
@@ -305,7 +305,7 @@ async fn long_ids_are_imported(#[values(Sqlite, Postgres)] engine: Engine) {
 
 /// A reader like `head` closes the pipe.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_that_nobody_reads_ends_quietly() {
+async fn an_export_to_a_closed_pipe_exits_without_an_error() {
     let server = Server::new(Sqlite).await;
     create(&mut server.grpc().await, "summer").await;
     let (all, _) = ids_with_repeats();
@@ -320,7 +320,7 @@ async fn an_export_that_nobody_reads_ends_quietly() {
 }
 
 #[test]
-fn which_collection_an_import_is_for_must_be_given_once() {
+fn an_import_requires_exactly_one_collection_flag() {
     let both = ["--collection", "a", "--collection-column", "b"];
     for odd in [&[][..], &both] {
         let (status, _, error) = run(&[&["import", "children", "x.csv"], odd].concat());
@@ -330,7 +330,7 @@ fn which_collection_an_import_is_for_must_be_given_once() {
 }
 
 #[test]
-fn a_server_that_cant_be_reached_is_reported() {
+fn an_unreachable_server_is_reported() {
     let nowhere = "http://127.0.0.1:1";
     for arguments in [import(nowhere, "-"), export(nowhere)] {
         let (status, _, error) = run_with_input(&arguments, "a\n");
@@ -388,7 +388,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, bytes: usize) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_whose_answer_is_lost_is_sent_again_and_counts_once(
+async fn a_batch_whose_response_is_lost_is_retried_and_counted_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -464,7 +464,7 @@ async fn problems_after(server: &Server, statement: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_check_reports_inconsistent_data(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     filled(&server).await;
     // Each tenant has two root collections.
@@ -529,7 +529,7 @@ async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: En
 }
 
 #[test]
-fn a_check_makes_no_database() {
+fn a_check_does_not_create_a_database() {
     let folder = tempfile::tempdir().unwrap();
     let data: &Path = &folder.path().join("data");
     let (status, _, error) = run(&["check", "--data-dir", data.to_str().unwrap()]);
@@ -539,7 +539,7 @@ fn a_check_makes_no_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_wants_todays_schema_and_a_database_that_answers() {
+async fn a_check_requires_the_current_schema_and_a_reachable_database() {
     let url = crate::postgres::new_database().await;
     let (status, _, error) = run(&["check", "--database-url", &url]);
     assert_eq!(status, Some(1));
@@ -554,7 +554,7 @@ async fn a_check_wants_todays_schema_and_a_database_that_answers() {
 }
 
 #[test]
-fn each_command_has_an_example() {
+fn the_help_of_check_reindex_import_and_export_has_an_example() {
     for (command, example) in [
         (&["check"][..], "endcap --database-url "),
         (&["reindex"], "endcap --database-url "),

@@ -33,7 +33,7 @@ const WRITES: usize = 5;
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_writers_of_one_collection_all_succeed_in_some_order(
+async fn concurrent_writes_to_one_collection_succeed_and_are_serialized(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -117,7 +117,7 @@ async fn many_writers_of_many_collections_all_succeed(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_writers_with_one_etag_one_wins(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn one_of_many_writers_with_the_same_etag_wins(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let etag = create(&mut client, "a").await.etag;
@@ -143,7 +143,7 @@ async fn of_many_writers_with_one_etag_one_wins(#[values(Sqlite, Postgres)] engi
 /// In each round, all writers use the current etag.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
+async fn one_of_a_hundred_writers_wins_each_version_and_no_write_is_lost(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     const ROUNDS: usize = 5;
@@ -230,7 +230,7 @@ async fn a_hundred_duplicates_have_one_effect_and_one_response(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_duplicates_over_rest_get_one_response_byte_for_byte(
+async fn a_hundred_duplicates_over_rest_get_identical_responses(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -255,7 +255,7 @@ async fn a_hundred_duplicates_over_rest_get_one_response_byte_for_byte(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_one_caller_is_nothing_to_another(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn idempotency_keys_are_scoped_to_the_caller(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -285,7 +285,7 @@ async fn a_key_of_one_caller_is_nothing_to_another(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn answers_are_swept_after_a_day_in_the_background(
+async fn stored_responses_are_deleted_after_a_day_in_the_background(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -328,7 +328,7 @@ async fn answers_are_swept_after_a_day_in_the_background(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_links_that_make_a_cycle_together_are_not_both_made(
+async fn two_concurrent_links_that_form_a_cycle_are_not_both_created(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -352,7 +352,7 @@ async fn two_links_that_make_a_cycle_together_are_not_both_made(
 
 /// Only for PostgreSQL, because SQLite has a single writer.
 #[tokio::test]
-async fn editors_of_different_lists_do_not_wait_for_each_other() {
+async fn writers_of_different_lists_do_not_block_each_other() {
     let server = Server::start(Engine::Postgres, Flags::default()).await;
     let mut client = server.grpc().await;
     for id in ["held", "free"] {
@@ -388,7 +388,7 @@ async fn editors_of_different_lists_do_not_wait_for_each_other() {
 /// snapshot.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
+async fn a_cancelled_read_leaves_no_stale_snapshot_behind(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

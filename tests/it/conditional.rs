@@ -65,7 +65,7 @@ async fn family(client: &mut Client) {
 
 #[rstest]
 #[tokio::test]
-async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
+async fn a_conditional_read_returns_the_collection_only_if_it_changed(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -148,7 +148,7 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
 /// of one must not be current for the other, which matters if a slug identifies them.
 #[rstest]
 #[tokio::test]
-async fn what_was_read_of_another_collection_is_not_current(
+async fn a_read_etag_of_another_collection_does_not_match(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -176,7 +176,7 @@ async fn what_was_read_of_another_collection_is_not_current(
 
 #[rstest]
 #[tokio::test]
-async fn only_a_read_etag_is_taken(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn only_a_read_etag_is_accepted_in_if_none_match(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     // The root of an empty tenant has a read etag, too.

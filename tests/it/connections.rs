@@ -98,7 +98,7 @@ async fn stalled_login(server: &Server) -> TcpStream {
 }
 
 #[tokio::test]
-async fn who_sends_no_complete_head_is_closed_in_time_on_each_port() {
+async fn a_connection_without_a_complete_head_times_out_on_each_port() {
     let flags = Flags {
         header_timeout: Some("300ms".into()),
         ..Flags::default()
@@ -166,7 +166,7 @@ async fn a_connection_with_short_requests_is_not_idle() {
 }
 
 #[tokio::test]
-async fn the_oldest_silent_connection_goes_for_a_new_one() {
+async fn the_oldest_silent_connection_is_evicted_for_a_new_one() {
     let flags = Flags {
         max_connections: Some("8".into()),
         max_pending_connections_per_address: Some("8".into()),
@@ -199,7 +199,7 @@ async fn the_oldest_silent_connection_goes_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn authenticated_connections_are_never_closed_for_others_and_can_take_all_places() {
+async fn authenticated_connections_are_never_evicted_and_may_use_all_slots() {
     let flags = Flags {
         max_connections: Some("4".into()),
         max_pending_connections_per_address: Some("4".into()),
@@ -232,7 +232,7 @@ async fn authenticated_connections_are_never_closed_for_others_and_can_take_all_
 }
 
 #[tokio::test]
-async fn a_slow_request_is_safe_from_silent_connections_and_new_ones_from_many_slow_requests() {
+async fn a_slow_request_is_evicted_only_if_there_is_no_silent_connection() {
     let flags = Flags {
         max_connections: Some("4".into()),
         ..keys()
@@ -260,7 +260,7 @@ async fn a_slow_request_is_safe_from_silent_connections_and_new_ones_from_many_s
 }
 
 #[tokio::test]
-async fn one_address_has_only_so_many_silent_connections_unless_it_is_a_trusted_proxy() {
+async fn silent_connections_per_address_are_limited_except_for_proxies() {
     let flags = Flags {
         max_pending_connections_per_address: Some("2".into()),
         trusted_proxies: Some("127.0.9.0/24, ::1".into()),
@@ -295,7 +295,7 @@ async fn one_address_has_only_so_many_silent_connections_unless_it_is_a_trusted_
 }
 
 #[tokio::test]
-async fn the_admin_port_answers_whatever_is_silent_on_it() {
+async fn the_admin_port_responds_despite_many_silent_connections() {
     let flags = Flags {
         max_admin_connections: Some("4".into()),
         ..Flags::default()
@@ -322,7 +322,7 @@ async fn the_admin_port_answers_whatever_is_silent_on_it() {
 
 #[rstest]
 #[tokio::test]
-async fn a_request_without_a_credential_has_a_small_body(
+async fn the_body_of_an_unauthenticated_request_is_limited(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, keys()).await;
@@ -358,7 +358,7 @@ async fn a_request_without_a_credential_has_a_small_body(
 }
 
 #[tokio::test]
-async fn the_last_response_of_an_http_1_connection_says_so() {
+async fn the_last_response_of_an_http_1_connection_has_connection_close() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     let post = |length: usize| {
         format!("POST /unserved HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{{}}")
@@ -381,7 +381,7 @@ async fn the_last_response_of_an_http_1_connection_says_so() {
 }
 
 #[tokio::test]
-async fn an_old_http_1_connection_ends_with_a_response_that_says_so() {
+async fn an_http_1_connection_past_its_maximum_age_ends_with_connection_close() {
     let flags = Flags {
         max_connection_age: Some("500ms".into()),
         ..Flags::default()
@@ -429,7 +429,7 @@ async fn first_frame(stream: &mut TcpStream, authority: &str) -> (u8, Vec<u8>) {
 
 /// A client that disappeared silently does not respond to GOAWAY either.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_client_of_http_2_does_not_make_a_stop_fail() {
+async fn an_unresponsive_http_2_client_does_not_make_a_shutdown_fail() {
     let server = Server::new(Sqlite).await;
     let mut stream = TcpStream::connect(address(&server.http)).await.unwrap();
     let (frame, _) = first_frame(&mut stream, "localhost").await;
@@ -439,7 +439,7 @@ async fn a_silent_client_of_http_2_does_not_make_a_stop_fail() {
 }
 
 #[tokio::test]
-async fn the_authority_of_a_target_of_several_addresses_is_taken() {
+async fn an_authority_with_several_addresses_is_accepted() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     for authority in [
         "a:1",

@@ -92,7 +92,7 @@ fn migrate(arguments: &[&str]) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_certificate_is_verified_as_it_is_set() {
+async fn the_database_servers_certificate_is_verified_as_configured() {
     let secured = Secured::start().await;
     let ca = secured.path("ca.crt");
     let stranger = Authority::new().write(secured.folder.path(), "stranger.crt");
@@ -130,7 +130,7 @@ async fn the_servers_certificate_is_verified_as_it_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_has_a_certificate_if_it_is_set() {
+async fn a_configured_client_certificate_is_presented() {
     let secured = Secured::start().await;
     let folder = secured.folder.path();
     let url = secured.url("certified", "127.0.0.1", "");
@@ -192,7 +192,7 @@ async fn set_password(secured: &Secured, password: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_is_exchanged_is_used_without_a_restart() {
+async fn a_rotated_password_is_used_without_a_restart() {
     let secured = Secured::start().await;
     let file = secured.path("password");
     fs::write(&file, "first\n").unwrap();
@@ -215,7 +215,7 @@ async fn a_password_that_is_exchanged_is_used_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_that_is_exchanged_gives_its_user_and_password_but_no_other_database() {
+async fn a_rotated_url_changes_the_password_but_not_the_database() {
     let secured = Secured::start().await;
     let file = secured.path("url");
     let write = |password: &str, database: &str| {

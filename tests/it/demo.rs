@@ -63,7 +63,7 @@ fn files(folder: &Path) -> usize {
 }
 
 #[test]
-fn the_demonstration_works_as_printed_and_leaves_nothing() {
+fn the_commands_of_the_demo_work_as_printed_and_no_file_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, mut output) = demo(folder.path(), &["--products", "2000"]);
     let printed = printed(&mut output);
@@ -112,7 +112,7 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
 }
 
 #[rstest]
-fn a_signal_ends_it_while_it_loads(#[values("-INT", "-TERM")] signal: &str) {
+fn a_signal_stops_the_demo_while_it_loads(#[values("-INT", "-TERM")] signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (child, _output) = demo(folder.path(), &["--products", "10000000"]);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -130,7 +130,7 @@ fn a_signal_ends_it_while_it_loads(#[values("-INT", "-TERM")] signal: &str) {
 }
 
 #[test]
-fn it_listens_on_loopback_unless_told_otherwise() {
+fn the_demo_rejects_a_public_address_unless_auth_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--grpc-addr", "0.0.0.0:0", "--auth", "keys"];
     let (child, _) = demo(folder.path(), &arguments);

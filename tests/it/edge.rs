@@ -44,7 +44,7 @@ async fn post(server: &Server, method: &str, kind: &str, body: Bytes) -> reqwest
 
 #[rstest]
 #[tokio::test]
-async fn both_ports_speak_everything(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn both_ports_serve_grpc_and_rest(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut on_http_port = CollectionServiceClient::connect(server.http.clone())
         .await
@@ -76,7 +76,7 @@ async fn both_ports_speak_everything(#[values(Sqlite, Postgres)] engine: Engine)
 /// to no dialect, and gets no dialect's error format.
 #[rstest]
 #[tokio::test]
-async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
+async fn a_path_that_merely_shares_a_prefix_belongs_to_no_dialect(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -109,7 +109,7 @@ async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
 
 #[rstest]
 #[tokio::test]
-async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_browser_can_call_grpc_web_across_origins(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = flags(|flags| flags.cors_origins = Some("https://shop.example".into()));
     let server = Server::start(engine, flags).await;
     create(&mut server.grpc().await, "a").await;
@@ -180,7 +180,7 @@ async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: En
 
 #[rstest]
 #[tokio::test]
-async fn malformed_grpc_is_refused_and_the_server_lives_on(
+async fn malformed_grpc_is_rejected_and_the_server_keeps_running(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = flags(|flags| flags.max_body_size = Some("64KiB".into()));
@@ -240,7 +240,9 @@ async fn malformed_grpc_is_refused_and_the_server_lives_on(
 
 #[rstest]
 #[tokio::test]
-async fn a_deadline_is_kept_and_what_it_cuts_is_undone(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_deadline_is_enforced_and_the_interrupted_write_is_rolled_back(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -263,7 +265,7 @@ async fn a_deadline_is_kept_and_what_it_cuts_is_undone(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test]
-async fn the_server_has_its_own_deadline(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_server_enforces_its_own_request_timeout(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = flags(|flags| flags.request_timeout = Some("2s".into()));
     let server = Server::start(engine, flags).await;
     let mut client = server.grpc().await;
@@ -282,7 +284,7 @@ async fn the_server_has_its_own_deadline(#[values(Sqlite, Postgres)] engine: Eng
 
 #[rstest]
 #[tokio::test]
-async fn health_reports_the_shutdown_and_in_flight_requests_end(
+async fn health_reports_the_shutdown_and_in_flight_requests_complete(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, Flags::default()).await;
@@ -333,7 +335,9 @@ async fn health_reports_the_shutdown_and_in_flight_requests_end(
 
 #[rstest]
 #[tokio::test]
-async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_response_has_the_request_id_of_the_client_or_a_generated_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let response = server
         .client
@@ -360,7 +364,7 @@ async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engin
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
+async fn a_stopping_server_keeps_serving_during_the_shutdown_delay(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = flags(|flags| flags.shutdown_delay = Some("3s".into()));
@@ -384,7 +388,7 @@ async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
 }
 
 #[tokio::test]
-async fn health_lists_what_it_checks() {
+async fn the_health_list_contains_the_services_that_can_be_checked() {
     use endcap::grpc::pb::health::{
         HealthListRequest, health_check_response, health_client::HealthClient as ListClient,
     };

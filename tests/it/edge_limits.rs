@@ -58,7 +58,7 @@ pub(crate) async fn closed(stream: &mut TcpStream) -> String {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_done(
+async fn excess_requests_are_shed_in_each_protocol_before_authentication(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -117,7 +117,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
 
 #[rstest]
 #[tokio::test]
-async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
+async fn a_caller_over_its_rate_limit_is_rejected_in_each_protocol(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -182,7 +182,7 @@ async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
 
 #[rstest]
 #[tokio::test]
-async fn a_tenant_that_is_asked_for_too_often_leaves_the_others_alone(
+async fn a_tenant_over_its_rate_limit_does_not_affect_other_tenants(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -214,7 +214,9 @@ async fn a_tenant_that_is_asked_for_too_often_leaves_the_others_alone(
 
 #[rstest]
 #[tokio::test]
-async fn a_tenant_has_no_more_collections_than_it_may(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_tenant_cannot_exceed_its_limit_of_collections(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_collections: Some("2".into()),
         ..Flags::default()
@@ -248,7 +250,9 @@ async fn a_tenant_has_no_more_collections_than_it_may(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
-async fn a_body_too_large_is_counted_in_each_protocol(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_oversized_body_is_rejected_and_counted_in_each_protocol(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_body_size: Some("4KiB".into()),
         ..Flags::default()
@@ -277,7 +281,7 @@ async fn a_body_too_large_is_counted_in_each_protocol(#[values(Sqlite, Postgres)
 }
 
 #[tokio::test]
-async fn headers_too_large_are_refused_over_http_1_and_2() {
+async fn oversized_headers_are_rejected_over_http_1_and_2() {
     let flags = Flags {
         max_header_size: Some("8KiB".into()),
         ..Flags::default()
@@ -302,7 +306,7 @@ async fn headers_too_large_are_refused_over_http_1_and_2() {
 }
 
 #[tokio::test]
-async fn a_slow_head_and_a_slow_body_are_cut_off() {
+async fn a_slow_head_and_a_slow_body_time_out() {
     let flags = Flags {
         header_timeout: Some("300ms".into()),
         request_timeout: Some("500ms".into()),
@@ -362,7 +366,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_in_flight_is_not() 
 }
 
 #[tokio::test]
-async fn an_old_connection_takes_no_more_requests_and_ends_those_in_flight() {
+async fn a_connection_past_its_maximum_age_completes_in_flight_requests() {
     let flags = Flags {
         max_connection_age: Some("500ms".into()),
         ..Flags::default()
@@ -439,7 +443,7 @@ async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
 /// JSON of many values of two bytes each, both at paths that a dialect reads and at others.
 #[rstest]
 #[tokio::test]
-async fn json_of_too_many_items_is_refused_before_it_is_decoded(
+async fn json_with_too_many_items_is_rejected_in_each_dialect(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -482,7 +486,9 @@ async fn json_of_too_many_items_is_refused_before_it_is_decoded(
 /// authentication.)
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_middleware_layers_are_in_the_expected_order(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         cors_origins: Some("https://shop.example".into()),
@@ -539,7 +545,7 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn searches_take_turns_and_leave_connections_to_others() {
+async fn searches_are_queued_and_leave_connections_to_other_requests() {
     let flags = Flags {
         max_concurrent_searches: Some("1".into()),
         database_max_connections: Some("2".into()),
@@ -579,7 +585,7 @@ async fn searches_take_turns_and_leave_connections_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_write_ahead_log_stays_small() {
+async fn the_write_ahead_log_is_truncated_to_its_limit() {
     let flags = Flags {
         max_wal_size: Some("1MiB".into()),
         ..Flags::default()

@@ -208,7 +208,7 @@ fn same(text: &str) -> Option<&'static str> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_examples_are_what_a_server_answers(
+async fn the_examples_match_the_responses_of_a_server(
     #[values(ENDCAP, HIGHLEVEL, ORACLE)] api: Api,
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
@@ -226,7 +226,7 @@ async fn the_examples_are_what_a_server_answers(
 }
 
 #[tokio::test]
-async fn nothing_that_is_described_lacks_an_example() {
+async fn each_described_request_and_response_body_has_an_example() {
     let server = Server::new(Sqlite).await;
     for api in [ENDCAP, HIGHLEVEL, ORACLE] {
         let description = get(&server, api.path).await;

@@ -372,12 +372,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn grpc_takes_any_bytes(method in select(&METHODS[..]), bytes in vec(any::<u8>(), 0..200)) {
+    fn grpc_handles_arbitrary_bytes(method in select(&METHODS[..]), bytes in vec(any::<u8>(), 0..200)) {
         call(method, bytes.into());
     }
 
     #[test]
-    fn grpc_takes_any_bytes_in_a_frame(
+    fn grpc_handles_arbitrary_bytes_in_a_frame(
         method in select(&METHODS[..]),
         bytes in vec(any::<u8>(), 0..200),
     ) {
@@ -385,12 +385,12 @@ proptest! {
     }
 
     #[test]
-    fn grpc_takes_any_fields(method in select(&METHODS[..]), fields in vec(message(), 0..8)) {
+    fn grpc_handles_arbitrary_fields(method in select(&METHODS[..]), fields in vec(message(), 0..8)) {
         call(method, frame(&fields.concat()));
     }
 
     #[test]
-    fn the_dialects_take_any_bytes(
+    fn the_dialects_handle_arbitrary_bytes(
         (method, path) in select(&PATHS[..]),
         bytes in vec(any::<u8>(), 0..200),
     ) {
@@ -398,7 +398,7 @@ proptest! {
     }
 
     #[test]
-    fn the_dialects_take_any_json(
+    fn the_dialects_handle_arbitrary_json(
         (method, path) in select(&PATHS[..]),
         query in query(),
         body in body(),
@@ -407,7 +407,7 @@ proptest! {
     }
 
     #[test]
-    fn lists_take_any_filter(
+    fn lists_handle_arbitrary_filters(
         list in select(vec!["collections", "products", "catalogs"]),
         filter in filter(),
         sort in text(),
@@ -420,7 +420,7 @@ proptest! {
     }
 
     #[test]
-    fn the_dialects_take_any_query(
+    fn the_dialects_handle_arbitrary_queries(
         (method, path) in select(&PATHS[..]),
         query in query(),
         text in "[!-~]{0,60}",

@@ -142,7 +142,7 @@ async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<Child
 }
 
 #[test]
-fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
+fn a_write_that_fails_panics_or_is_cancelled_rolls_back_only_itself() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // A store must be dropped within a runtime, also after a failed assertion.
     let _within = runtime.enter();
@@ -214,7 +214,7 @@ async fn figure(running: &Running, name: &str) -> f64 {
 
 /// Files of the server may grow to 8 MiB.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_too_large_for_the_disk_fails_no_other_of_its_group() {
+async fn a_write_too_large_for_the_disk_fails_no_other_write_of_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = endcap_at("127.0.0.1:0", folder.path(), None);
     served.args(["--max-group-commit-time", "10s"]);
@@ -296,7 +296,7 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
 #[case::in_bytes(&["--max-group-commit-size", "1KiB"], 20.0..=20.0)]
 #[case::in_time(&["--max-group-commit-time", "1ms"], 2.0..=20.0)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_bounded(
+async fn a_commit_group_is_limited_in_count_bytes_and_time(
     #[case] flags: &[&str],
     #[case] expected: std::ops::RangeInclusive<f64>,
 ) {

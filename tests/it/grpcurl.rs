@@ -37,7 +37,7 @@ pub(crate) fn call(server: &Server, method: &str, data: &Value) -> Value {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn list_describe_create_mutate_read_and_an_error_with_details(
+async fn grpcurl_can_list_describe_and_call_and_shows_error_details(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

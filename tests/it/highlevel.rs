@@ -164,7 +164,7 @@ fn settle(data: &mut Value) {
 
 #[rstest]
 #[tokio::test]
-async fn the_documented_create_is_answered_field_for_field(
+async fn the_response_to_the_documented_create_matches_field_by_field(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -202,7 +202,7 @@ async fn the_documented_create_is_answered_field_for_field(
 
 #[rstest]
 #[tokio::test]
-async fn the_documented_update_is_answered_field_for_field(
+async fn the_response_to_the_documented_update_matches_exactly(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -222,7 +222,7 @@ async fn the_documented_update_is_answered_field_for_field(
 
 #[rstest]
 #[tokio::test]
-async fn get_list_and_delete_answer_as_documented(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn get_list_and_delete_respond_as_documented(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let made = done(post(&server, &least("A", "a"))).await["data"].clone();
     let id = made["_id"].as_str().unwrap();
@@ -298,7 +298,7 @@ async fn lists_are_paged_and_filtered_newest_first(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_request_is_reported_at_once(
+async fn all_violations_of_a_request_are_reported_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -354,7 +354,7 @@ async fn everything_wrong_with_a_request_is_reported_at_once(
 
 #[rstest]
 #[tokio::test]
-async fn an_update_changes_only_what_it_names(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_update_changes_only_the_given_fields(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     done(post(&server, &documented_create())).await;
     let before = read(&server, COLLECTION).await;
@@ -393,7 +393,7 @@ async fn an_update_changes_only_what_it_names(#[values(Sqlite, Postgres)] engine
 
 #[rstest]
 #[tokio::test]
-async fn smart_collections_have_rules_and_no_products_of_their_own(
+async fn only_smart_collections_accept_rules_and_only_manual_ones_products(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -439,7 +439,7 @@ async fn smart_collections_have_rules_and_no_products_of_their_own(
 
 #[rstest]
 #[tokio::test]
-async fn conditions_are_checked(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let rules = json!({"logic": "XOR", "conditions": [
         "<array>",
@@ -477,7 +477,7 @@ async fn conditions_are_checked(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn slugs_and_ids_are_unique_and_a_refusal_changes_nothing(
+async fn slugs_and_ids_are_unique_and_a_rejected_request_changes_nothing(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -497,7 +497,7 @@ async fn slugs_and_ids_are_unique_and_a_refusal_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn a_location_sees_nothing_of_another(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn locations_are_isolated_from_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     done(post(&server, &documented_create())).await;
     let missing = json!(format!("collection {COLLECTION:?} does not exist"));
@@ -518,7 +518,7 @@ async fn a_location_sees_nothing_of_another(#[values(Sqlite, Postgres)] engine: 
 
 #[rstest]
 #[tokio::test]
-async fn ids_of_other_dialects_are_reached_and_odd_ones_refused(
+async fn ids_of_other_dialects_are_accepted_and_invalid_ids_are_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -553,7 +553,7 @@ async fn ids_of_other_dialects_are_reached_and_odd_ones_refused(
 
 #[rstest]
 #[tokio::test]
-async fn methods_that_are_not_served_are_refused_in_the_same_form_and_other_paths_are_nobodys(
+async fn unsupported_methods_are_rejected_in_the_error_format_of_the_dialect(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -570,7 +570,7 @@ async fn methods_that_are_not_served_are_refused_in_the_same_form_and_other_path
 
 #[rstest]
 #[tokio::test]
-async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn malformed_and_oversized_bodies_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_body_size: Some("64KiB".into()),
         ..Flags::default()
@@ -607,7 +607,7 @@ async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn the_version_header_is_asked_for(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_version_header_is_required_by_default(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let with = |version: Option<&str>| {
         let url = format!("{}/products/collections{}", server.http, query());
@@ -632,7 +632,9 @@ async fn the_version_header_is_asked_for(#[values(Sqlite, Postgres)] engine: Eng
 
 #[rstest]
 #[tokio::test]
-async fn etags_guard_updates_and_spare_reads(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn etags_make_updates_deletes_and_reads_conditional(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let made = post(&server, &documented_create()).send().await.unwrap();
     let first = made.headers()["etag"].to_str().unwrap().to_owned();
@@ -694,7 +696,7 @@ async fn whole(response: Response) -> (u16, Option<String>, String) {
 
 #[rstest]
 #[tokio::test]
-async fn a_request_under_the_same_key_gets_the_first_answer(
+async fn a_retry_with_the_same_idempotency_key_gets_the_first_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -35,7 +35,7 @@ async fn product(server: &Server, id: &str) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn a_store_manager_that_flips_one_flag_of_a_product(
+async fn a_store_manager_can_change_one_flag_of_a_product(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -54,7 +54,7 @@ async fn a_store_manager_that_flips_one_flag_of_a_product(
 
 #[rstest]
 #[tokio::test]
-async fn a_connector_that_selects_all_products_of_a_search(
+async fn a_connector_that_selects_all_products_of_a_search_is_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -78,7 +78,7 @@ async fn a_connector_that_selects_all_products_of_a_search(
 
 #[rstest]
 #[tokio::test]
-async fn a_tool_server_of_an_assistant_that_falls_back_where_an_address_is_not_there(
+async fn a_tool_server_of_an_assistant_gets_not_found_for_unsupported_paths(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -119,7 +119,7 @@ async fn a_tool_server_of_an_assistant_that_falls_back_where_an_address_is_not_t
 
 #[rstest]
 #[tokio::test]
-async fn a_sync_that_writes_back_the_whole_product_with_one_collection_more(
+async fn a_sync_can_write_back_a_whole_product_with_other_collections(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -143,7 +143,7 @@ async fn a_sync_that_writes_back_the_whole_product_with_one_collection_more(
 
 #[rstest]
 #[tokio::test]
-async fn a_script_that_edits_many_products_as_the_sdks_do(
+async fn a_script_can_edit_many_products_as_the_sdks_do(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -169,9 +169,7 @@ async fn a_script_that_edits_many_products_as_the_sdks_do(
 
 #[rstest]
 #[tokio::test]
-async fn a_page_whose_script_adds_a_parameter_against_caches(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_page_may_add_a_cache_busting_parameter(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     shirt(&server, "Shirt").await;
     let path = format!("/?locationId={LOCATION}&_=1764150000000");

@@ -237,7 +237,7 @@ async fn filled(engine: Engine) -> Server {
 
 #[rstest]
 #[tokio::test]
-async fn each_documented_parameter_changes_the_answer_or_is_refused_or_is_listed_as_harmless(
+async fn each_documented_parameter_has_an_effect_or_is_listed_as_harmless(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = filled(engine).await;
@@ -285,7 +285,7 @@ async fn each_documented_parameter_changes_the_answer_or_is_refused_or_is_listed
 
 #[rstest]
 #[tokio::test]
-async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_an_underscore_is_ignored(
+async fn unknown_parameters_are_rejected_unless_they_begin_with_an_underscore(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = filled(engine).await;
@@ -337,9 +337,7 @@ async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_a
 
 #[rstest]
 #[tokio::test]
-async fn the_query_may_name_the_location_of_the_body_again(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn the_query_may_repeat_the_location_of_the_body(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = filled(engine).await;
     let put = |path: String, body: Value| request(&server, Method::PUT, &path).json(&body);
     let path = format!("/collections/{COLLECTION}?altId={LOCATION}&altType=LOCATION");
@@ -358,7 +356,7 @@ async fn the_query_may_name_the_location_of_the_body_again(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_not_served_is_not_found_and_never_a_product(
+async fn unsupported_paths_are_not_found_and_never_taken_for_product_ids(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -160,7 +160,7 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn prices_are_listed_in_parts(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn prices_are_listed_in_pages(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let id = make(&server, json!({})).await;
     let mut ids = Vec::new();
@@ -185,7 +185,7 @@ async fn prices_are_listed_in_parts(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test]
-async fn what_is_wrong_with_a_price_is_reported_at_once(
+async fn all_violations_of_a_price_are_reported_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -252,7 +252,7 @@ async fn what_is_wrong_with_a_price_is_reported_at_once(
 
 #[rstest]
 #[tokio::test]
-async fn the_inventory_is_listed_and_changed_over_all_products(
+async fn the_inventory_of_all_products_is_listed_and_updated(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -393,7 +393,7 @@ async fn several_products_and_their_prices_are_edited_at_once(
 
 #[rstest]
 #[tokio::test]
-async fn facts_of_a_body_and_of_another_api_go_together(
+async fn changes_through_another_api_are_merged_with_the_product_body(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -57,7 +57,7 @@ async fn make(server: &Server, more: Value) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn members_are_read_in_their_order_where_clients_look_for_them(
+async fn the_products_of_a_collection_are_listed_in_its_order(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -115,7 +115,7 @@ async fn members_are_read_in_their_order_where_clients_look_for_them(
 /// The name of a product that is only in a collection is its id.
 #[rstest]
 #[tokio::test]
-async fn products_are_found_by_the_names_that_are_shown(
+async fn products_are_searched_by_their_displayed_names(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -181,7 +181,7 @@ async fn products_are_found_by_the_names_that_are_shown(
 
 #[rstest]
 #[tokio::test]
-async fn a_product_is_created_changed_and_deleted_with_its_collections(
+async fn a_product_and_its_memberships_are_created_updated_and_deleted(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -252,7 +252,7 @@ async fn a_product_is_created_changed_and_deleted_with_its_collections(
 
 #[rstest]
 #[tokio::test]
-async fn a_bulk_update_puts_products_into_collections_and_takes_none_out(
+async fn a_bulk_update_adds_products_to_collections_and_removes_none(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -305,7 +305,7 @@ async fn a_bulk_update_puts_products_into_collections_and_takes_none_out(
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_product_is_reported_at_once(
+async fn all_violations_of_a_product_are_reported_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -343,7 +343,7 @@ async fn everything_wrong_with_a_product_is_reported_at_once(
 
 #[rstest]
 #[tokio::test]
-async fn where_products_are_checked_unknown_ones_are_named(
+async fn unregistered_products_are_rejected_if_products_are_checked(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let strict = Flags {
@@ -368,7 +368,7 @@ async fn where_products_are_checked_unknown_ones_are_named(
 
 #[rstest]
 #[tokio::test]
-async fn a_product_is_created_once_under_a_key(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_product_is_created_once_per_idempotency_key(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let create = || {
         let request = send(&server, Method::POST, "").json(&product(json!({})));
@@ -387,7 +387,7 @@ async fn wired(server: &Server, method: Method, path: &str, [name, sdk]: [&str; 
 
 #[rstest]
 #[tokio::test]
-async fn requests_are_taken_as_the_sdks_put_them_on_the_wire(
+async fn requests_are_accepted_in_the_wire_formats_of_the_sdks(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

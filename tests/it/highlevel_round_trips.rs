@@ -117,7 +117,7 @@ async fn others(server: &Server) {
 
 #[rstest]
 #[tokio::test]
-async fn a_collection_that_is_sent_back_as_it_was_read_stays_as_it_is(
+async fn writing_back_a_collection_as_read_does_not_change_it(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -223,7 +223,7 @@ async fn known(server: &Server, id: &str) -> Option<pb::GetProductResponse> {
 
 #[rstest]
 #[tokio::test]
-async fn a_product_that_is_sent_back_as_it_was_read_stays_as_it_is(
+async fn writing_back_a_product_as_read_does_not_change_it(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -260,7 +260,9 @@ async fn a_product_that_is_sent_back_as_it_was_read_stays_as_it_is(
 
 #[rstest]
 #[tokio::test]
-async fn a_part_of_a_product_changes_that_part(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_partial_update_of_a_product_changes_only_the_given_part(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let other = collection(&server, "new", json!({})).await;
     for id in products(&server).await {
@@ -311,7 +313,7 @@ async fn a_part_of_a_product_changes_that_part(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn products_of_a_smart_collection_follow_from_its_rules(
+async fn products_cannot_be_added_to_a_smart_collection(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -341,7 +343,7 @@ async fn products_of_a_smart_collection_follow_from_its_rules(
 
 #[rstest]
 #[tokio::test]
-async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_bulk_edit_of_products_is_atomic(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let c = collection(&server, "c", json!({"productIds": ["a", "b"]})).await;
     let d = collection(&server, "d", json!({})).await;
@@ -416,7 +418,7 @@ fn failed(status: u16, message: Value) -> (u16, Value) {
 
 #[rstest]
 #[tokio::test]
-async fn products_to_place_are_named_and_never_selected(
+async fn a_bulk_update_requires_product_ids_and_rejects_selections(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -471,7 +473,7 @@ async fn products_to_place_are_named_and_never_selected(
 
 #[rstest]
 #[tokio::test]
-async fn an_id_in_capitals_is_the_same_unless_another_api_made_one_with_capitals(
+async fn ids_are_case_insensitive_unless_another_api_created_one_in_uppercase(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -530,7 +532,7 @@ async fn an_id_in_capitals_is_the_same_unless_another_api_made_one_with_capitals
 
 #[rstest]
 #[tokio::test]
-async fn a_get_names_no_location_where_the_credential_is_for_one(
+async fn a_get_needs_no_location_if_the_credential_is_for_one_tenant(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -571,9 +573,7 @@ async fn asking(engine: Engine) -> Server {
 /// If a job evaluates the rules, the response waits for its end, so a later read has the products.
 #[rstest]
 #[tokio::test]
-async fn a_smart_collection_of_very_many_products_has_them_in_the_response(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_write_of_rules_waits_for_the_evaluation_job(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_synchronous_products: Some("1".into()),
         ..Flags::default()

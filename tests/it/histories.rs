@@ -603,18 +603,18 @@ async fn histories(database_url: Option<String>, replicas: usize, kills: Duratio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_killed_servers_and_impatient_clients_leave_one_history() {
+async fn histories_on_sqlite_are_linearizable_despite_kills_and_timeouts() {
     histories(None, 1, Duration::from_millis(1_500)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_two_replicas_leave_one_history() {
+async fn histories_of_two_replicas_on_postgres_are_linearizable() {
     let database = postgres::new_database().await;
     histories(Some(database), 2, Duration::from_millis(1_500)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_three_replicas_leave_one_history() {
+async fn histories_of_three_replicas_on_postgres_are_linearizable() {
     let database = postgres::new_database().await;
     histories(Some(database), 3, Duration::from_millis(1_000)).await;
 }

@@ -547,7 +547,7 @@ fn has_function(folder: &Path, name: &str) -> bool {
 }
 
 #[test]
-fn the_tests_that_hold_the_promises_exist() {
+fn the_tests_named_in_the_security_guarantees_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("docs/explanation/threat-model.md")).unwrap();
     let promises = text.split("\n## Security guarantees\n").nth(1).unwrap();
@@ -572,7 +572,7 @@ fn report(tree: &SourceTree, imports: &[Import]) -> String {
 }
 
 #[test]
-fn imports_go_down_only() {
+fn modules_import_only_from_allowed_modules() {
     let tree = SourceTree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let imports = tree.imports();
     // Makes sure that the parser finds imports at all.
@@ -582,7 +582,7 @@ fn imports_go_down_only() {
 }
 
 #[test]
-fn no_two_files_import_each_other() {
+fn imports_between_files_form_no_cycles() {
     let tree = SourceTree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let cycles = tree.cycles(&tree.imports());
     assert!(cycles.is_empty(), "\n{}", report(&tree, &cycles));
@@ -596,7 +596,7 @@ fn product(text: &str) -> &str {
 /// Code outside of a dialect's folder names it only where dialects are registered, and in the names
 /// of its settings.
 #[test]
-fn dialects_are_named_in_their_folders_and_in_one_list() {
+fn dialects_are_named_only_in_their_folders_and_where_registered() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (source, dialects) = (root.join("src"), root.join("src/dialect"));
     let named = fs::read_dir(&dialects).unwrap();
@@ -629,7 +629,7 @@ fn dialects_are_named_in_their_folders_and_in_one_list() {
 /// Deliberate violations: an import that the table does not allow, through a re-export and in the
 /// arguments of a macro, and two files that import each other.
 #[test]
-fn wrong_imports_are_reported() {
+fn disallowed_imports_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -44,7 +44,7 @@ fn post(server: &Server, path: &str) -> reqwest::RequestBuilder {
 
 #[rstest]
 #[tokio::test]
-async fn a_body_may_begin_with_a_byte_order_mark_and_be_gzip(
+async fn a_body_may_have_a_byte_order_mark_and_gzip_encoding(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -68,7 +68,7 @@ async fn a_body_may_begin_with_a_byte_order_mark_and_be_gzip(
 }
 
 #[tokio::test]
-async fn a_body_in_another_encoding_is_refused_and_one_that_inflates_is_limited() {
+async fn other_encodings_are_rejected_and_decompressed_bodies_are_limited() {
     let flags = Flags {
         max_body_size: Some("64KiB".into()),
         ..Flags::default()
@@ -150,7 +150,7 @@ async fn responses_are_compressed_for_clients_that_accept_it(
 
 /// A write that is executed must not get 406.
 #[tokio::test]
-async fn a_client_can_not_forbid_a_response_as_it_is() {
+async fn an_unencoded_response_is_sent_even_if_the_client_excludes_it() {
     let server = Server::new(Sqlite).await;
     for (at, accept) in [
         "identity;q=0",
@@ -193,7 +193,7 @@ async fn exchange(server: &Server, sent: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host() {
+async fn a_request_requires_exactly_one_host_header() {
     let server = Server::new(Sqlite).await;
     let get = |hosts: &str| format!("GET /ccadmin/v1/collections HTTP/1.1\r\n{hosts}\r\n");
     for (hosts, status) in [
@@ -210,7 +210,7 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
+async fn an_oversized_body_is_rejected_before_100_continue() {
     let server = Server::new(Sqlite).await;
     for (path, _, _) in creations("a") {
         let post = format!(
@@ -225,7 +225,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
 
 /// Sends every method to every described path.
 #[tokio::test]
-async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+async fn a_405_response_lists_the_allowed_methods() {
     let server = Server::new(Sqlite).await;
     let mut refused = 0;
     for description in ["highlevel", "oracle"] {
@@ -253,7 +253,7 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
+async fn requests_with_grpc_content_types_get_grpc_responses() {
     let server = Server::new(Sqlite).await;
     let url = format!("{}/endcap.v1.CollectionService/GetCollection", server.http);
     for (kind, code) in [
@@ -298,7 +298,7 @@ async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
 
 /// The home page loads nothing from other sites, and is disabled along with the API descriptions.
 #[tokio::test]
-async fn the_first_page_leads_on() {
+async fn the_links_of_the_home_page_work_and_it_can_be_disabled() {
     let server = Server::new(Sqlite).await;
     let get = async |path: &str| {
         let url = format!("{}/{}", server.http, path.trim_start_matches('/'));

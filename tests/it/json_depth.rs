@@ -52,7 +52,7 @@ async fn list(server: &Server) -> Vec<pb::Collection> {
 
 #[rstest]
 #[tokio::test]
-async fn json_that_is_too_deep_is_refused_over_every_protocol(
+async fn too_deeply_nested_json_is_rejected_over_oracle_and_grpc(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     const PROBLEM: &str = "\"x_deep\" has 31 levels; the limit is 30";
@@ -115,7 +115,7 @@ async fn json_that_is_too_deep_is_refused_over_every_protocol(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_stored_deeper_is_text_and_harms_no_page(
+async fn stored_values_that_are_too_deep_are_returned_as_text(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

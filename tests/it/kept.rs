@@ -41,7 +41,7 @@ fn noise(length: usize, seed: u64) -> String {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
+async fn a_retry_after_a_large_response_returns_the_current_state(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -112,7 +112,9 @@ async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upserts_results_are_those_of_its_request(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_retried_upsert_returns_the_results_of_the_first_request(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.products().await;
     let id = |n: u64| {
@@ -140,7 +142,7 @@ async fn an_upserts_results_are_those_of_its_request(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
+async fn a_retry_returns_a_long_list_in_its_current_state(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -188,7 +190,7 @@ async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
 /// A retry does not return data that has been deleted since.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
+async fn a_retry_reports_a_product_deleted_since_as_not_found(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -260,7 +262,9 @@ async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_oldest_go_where_too_much_is_kept(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_oldest_stored_responses_are_deleted_over_the_size_limit(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_kept_size_per_caller: Some("16KiB".into()),
         sweep_interval: Some("1s".into()),

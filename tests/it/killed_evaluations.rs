@@ -184,18 +184,18 @@ async fn killed_and_restarted(database_url: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_rules_are_evaluated_sqlite_misses_no_product() {
+async fn an_evaluation_killed_on_sqlite_misses_no_product() {
     killed_and_restarted(None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_rules_are_evaluated_postgres_misses_no_product() {
+async fn an_evaluation_killed_on_postgres_misses_no_product() {
     killed_and_restarted(Some(&postgres::new_database().await)).await;
 }
 
 /// Another server continues the job immediately.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_leaves_its_job_to_others() {
+async fn a_stopping_server_releases_the_lease_of_its_job() {
     let url = postgres::new_database().await;
     let db = Database::connect(&url).await.unwrap();
     let (folder, url) = (tempfile::tempdir().unwrap(), Some(&*url));

@@ -47,7 +47,7 @@ async fn fill(server: &Server, count: usize) -> Vec<String> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
+async fn a_grpc_page_stays_below_the_message_limit_of_clients(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -110,7 +110,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_products_ends_by_what_they_take_on_the_wire(
+async fn a_page_of_products_is_limited_by_their_size_on_the_wire(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -163,7 +163,9 @@ async fn a_page_of_products_ends_by_what_they_take_on_the_wire(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_dialect_has_all_of_its_items(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_page_of_a_dialect_is_not_shortened_by_its_size(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut ids = fill(&server, 9).await;
     create(&mut server.grpc().await, "small").await;
@@ -201,9 +203,7 @@ async fn a_page_of_a_dialect_has_all_of_its_items(#[values(Sqlite, Postgres)] en
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_for_which_there_can_t_be_memory_is_refused(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_response_over_the_memory_limit_is_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_response_memory: Some("1MiB".into()),
         ..Flags::default()
@@ -245,7 +245,9 @@ async fn a_list_for_which_there_can_t_be_memory_is_refused(
 /// They wait for each other if their memory limit is reached.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_large_pages_of_one_client_are_not_rejected(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     fill(&server, 6).await;
     let client = server.grpc().await;
@@ -269,7 +271,9 @@ async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres
 /// A single response may be larger than the limit of its connection.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_fits_whatever_a_connection_may_hold(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_single_list_may_exceed_the_memory_limit_of_a_connection(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_connection_response_memory: Some("1MiB".into()),
         ..Flags::default()

@@ -186,7 +186,7 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
 
 #[rstest]
 #[tokio::test]
-async fn each_limit_of_a_collection_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_limit_of_a_collection_is_enforced(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::start(engine, low()).await;
     let mut client = server.grpc().await;
     for (field, limit, collection) in over() {
@@ -206,7 +206,7 @@ async fn each_limit_of_a_collection_holds(#[values(Sqlite, Postgres)] engine: En
 
 #[rstest]
 #[tokio::test]
-async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_limit_of_the_graph_is_enforced(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::start(engine, low()).await;
     let mut client = server.grpc().await;
     for id in ["a", "b", "c", "d"] {
@@ -245,7 +245,9 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
 /// The largest requests that the other limits allow don't exceed the limit on items.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_do_not_refuse_what_others_allow(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_item_limit_allows_the_largest_requests_of_other_limits(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -293,7 +295,7 @@ async fn limits_do_not_refuse_what_others_allow(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn each_limit_of_a_request_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_limit_of_a_request_is_enforced(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::start(engine, low()).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;

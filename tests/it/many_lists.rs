@@ -109,7 +109,9 @@ async fn compare(store: &Store, caller: &Caller, model: &BTreeMap<String, Vec<Ch
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn deleted_products_are_removed_from_many_lists_consistently(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let (service, store, caller, _folder) = service(engine).await;
     let mut random = StdRng::seed_from_u64(5);
     let mut model = BTreeMap::new();
@@ -174,7 +176,7 @@ async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)
 /// registered again.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn from_very_many_lists_a_product_is_taken_by_a_job(
+async fn a_job_removes_a_deleted_product_from_very_many_lists(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     use crate::harness::{Server, create, mutate, products};
@@ -265,7 +267,7 @@ async fn until_deleted(store: &Store, caller: &Caller, product: &ChildId) {
 /// Lists that the product rejoins before the job reaches them keep it, however it had left them.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_leaves_a_product_where_it_was_added_anew(
+async fn a_deletion_job_keeps_a_product_in_lists_that_it_rejoined(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (service, store, caller, _folder) = service_of(engine, Some("2")).await;
@@ -348,7 +350,7 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
 
 /// The job reads the remaining lists again after locking their collections.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
+async fn a_deletion_job_rereads_its_lists_after_waiting_for_a_lock() {
     use crate::harness::{Server, create, mutate, products};
     let flags = Flags {
         max_lists_at_once: Some("2".into()),
@@ -402,7 +404,7 @@ async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
 /// The error is not an internal one, which would be logged at level ERROR.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_a_job_deletes_is_registered_later(
+async fn registering_a_product_during_its_deletion_is_unavailable(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (service, _store, caller, _folder) = service_of(engine, Some("2")).await;
@@ -438,7 +440,7 @@ async fn a_product_that_a_job_deletes_is_registered_later(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_outlives_the_server_that_had_it() {
+async fn a_job_with_an_expired_lease_is_continued_by_another_server() {
     use crate::harness::{Server, create, mutate, products};
     let flags = || Flags {
         max_lists_at_once: Some("20".into()),

@@ -48,7 +48,7 @@ fn oracle_products(collection: &Value) -> Vec<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn made_by_highlevel_mutated_by_grpc_read_by_oracle(
+async fn oracle_reads_what_highlevel_created_and_grpc_mutated(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -80,7 +80,7 @@ async fn made_by_highlevel_mutated_by_grpc_read_by_oracle(
 
 #[rstest]
 #[tokio::test]
-async fn made_by_oracle_mutated_by_highlevel_read_by_grpc(
+async fn grpc_reads_what_oracle_created_and_highlevel_mutated(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -121,7 +121,7 @@ async fn made_by_oracle_mutated_by_highlevel_read_by_grpc(
 
 #[rstest]
 #[tokio::test]
-async fn made_by_grpc_mutated_by_oracle_read_by_highlevel(
+async fn highlevel_reads_what_grpc_created_and_oracle_mutated(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -150,9 +150,7 @@ async fn made_by_grpc_mutated_by_oracle_read_by_highlevel(
 /// stored.
 #[rstest]
 #[tokio::test]
-async fn roots_have_the_names_of_the_dialect_that_has_roots(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn roots_have_the_names_of_the_oracle_dialect(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let expected = [
         ("rootCategory", "Commerce Root", "commerce-root"),

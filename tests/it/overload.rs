@@ -131,7 +131,7 @@ async fn overload(duration: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_ten_times_the_load_what_is_accepted_succeeds_in_bounded_time_and_memory() {
+async fn at_ten_times_the_load_latency_and_memory_stay_bounded() {
     // Longer in optimized builds, like the soak test.
     let seconds = if cfg!(debug_assertions) { 5 } else { 30 };
     overload(Duration::from_secs(seconds)).await;

@@ -185,7 +185,7 @@ fn altered(token: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn a_token_with_anything_changed_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_altered_page_token_is_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     fill(&server).await;
     let mut client = Client::of(&server).await;
@@ -200,7 +200,7 @@ async fn a_token_with_anything_changed_is_refused(#[values(Sqlite, Postgres)] en
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_another_tenant_or_request_is_refused(
+async fn a_page_token_of_another_tenant_or_request_is_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -218,7 +218,7 @@ async fn a_token_of_another_tenant_or_request_is_refused(
 
 #[rstest]
 #[tokio::test]
-async fn a_long_token_costs_no_work(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn long_page_tokens_are_rejected_quickly(#[values(Sqlite, Postgres)] engine: Engine) {
     const LENGTH: usize = 2 << 20;
     let server = Server::new(engine).await;
     fill(&server).await;
@@ -244,7 +244,7 @@ async fn start_at(database: &str) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_accept_each_others_tokens_also_across_one_rotation() {
+async fn replicas_accept_each_others_page_tokens_across_one_rotation() {
     let database = postgres::new_database().await;
     let a = start_at(&database).await;
     fill(&a).await;

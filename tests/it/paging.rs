@@ -83,7 +83,9 @@ async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64
 
 #[rstest]
 #[tokio::test]
-async fn what_stays_is_seen_once_whatever_moves(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn children_that_do_not_move_appear_once_across_pages(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for seed in 0..20 {

@@ -150,7 +150,7 @@ async fn explain(db: &DatabaseConnection, statement: &Statement, mode: &str) {
 }
 
 #[tokio::test]
-async fn no_plan_reads_a_whole_list_to_find_a_few() {
+async fn no_plan_reads_a_whole_list_for_a_few_children() {
     let url = postgres::new_database().await;
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
@@ -904,11 +904,11 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
 }
 
 #[tokio::test]
-async fn no_request_reads_a_whole_table_on_sqlite() {
+async fn no_statement_scans_a_table_unless_listed_on_sqlite() {
     no_request_reads_a_whole_table(Engine::Sqlite).await;
 }
 
 #[tokio::test]
-async fn no_request_reads_a_whole_table_on_postgresql() {
+async fn no_statement_scans_a_table_unless_listed_on_postgresql() {
     no_request_reads_a_whole_table(Engine::Postgres).await;
 }

@@ -168,7 +168,7 @@ async fn replicas_behind_a_pooler_in_transaction_mode_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_setting_the_error_names_the_pooler() {
+async fn without_database_pooler_the_error_names_the_setting() {
     let database = postgres::new_database().await;
     let pooler = PgBouncer::start(&database).await;
     let any = Some("127.0.0.1:0".to_owned());

@@ -154,7 +154,7 @@ async fn database(engine: Engine, data: &Path) -> (String, [String; 2]) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_named_is_opened_before_any_data_is_touched(
+async fn invalid_files_are_reported_before_the_database_is_touched(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let files = Files::new();
@@ -235,7 +235,7 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-fn a_data_directory_must_be_one() {
+fn an_invalid_data_directory_is_reported() {
     let files = Files::new();
     let data = files.path("broken").join("data");
     let flags = ["--data-dir", data.to_str().unwrap()];
@@ -258,7 +258,7 @@ fn a_data_directory_must_be_one() {
 }
 
 #[test]
-fn the_variables_of_opentelemetry_are_checked() {
+fn opentelemetry_variables_are_validated() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").display().to_string();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
@@ -287,7 +287,7 @@ fn the_variables_of_opentelemetry_are_checked() {
 }
 
 #[test]
-fn a_running_server_is_reported() {
+fn an_address_in_use_is_reported() {
     let files = Files::new();
     let data = files.path("data");
     let running = start(crate::program::endcap(&data, None));
@@ -309,7 +309,7 @@ fn a_running_server_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_postgresql_does_not_let_one_in_is_reported() {
+async fn postgresql_connection_errors_are_reported() {
     let files = Files::new();
     let url = postgres::new_database().await;
     let none = format!("{url}_none");

@@ -130,7 +130,7 @@ fn with(mut product: pb::Product, fact: &str, from: &pb::Product) -> pb::Product
 
 #[rstest]
 #[tokio::test]
-async fn each_fact_is_kept_and_cleared_by_its_name(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_fact_is_stored_and_cleared_by_its_mask(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     upsert(&server, whole(), &[]).await.unwrap();
     assert_eq!(stored(&server).await, whole());
@@ -168,7 +168,7 @@ async fn each_fact_is_kept_and_cleared_by_its_name(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn facts_are_stored_in_one_form(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn facts_are_normalized(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let price = pb::ProductPrice {
         amount: "0010.50".into(),
@@ -191,7 +191,7 @@ async fn facts_are_stored_in_one_form(#[values(Sqlite, Postgres)] engine: Engine
 
 #[rstest]
 #[tokio::test]
-async fn a_list_of_children_has_the_facts_that_it_is_asked_for(
+async fn a_child_list_returns_the_facts_in_the_product_mask(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -233,7 +233,7 @@ fn many<T>(count: usize, one: impl Fn(&str) -> T) -> Vec<T> {
 
 #[rstest]
 #[tokio::test]
-async fn what_is_no_fact_is_refused_by_field_value_and_limit(
+async fn invalid_facts_are_rejected_with_field_value_and_limit(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -416,7 +416,7 @@ async fn what_is_no_fact_is_refused_by_field_value_and_limit(
 
 #[rstest]
 #[tokio::test]
-async fn a_product_has_a_thousand_facts(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_product_has_at_most_a_thousand_facts(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let full = pb::Product {
         tags: many(250, str::to_owned),

@@ -109,7 +109,7 @@ async fn server(engine: Engine) -> Server {
 
 #[rstest]
 #[tokio::test]
-async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn grpc_lists_accept_unusual_product_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -170,7 +170,7 @@ async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
 /// The list is changed between pages, so that tokens find their position by the ids in them.
 #[rstest]
 #[tokio::test]
-async fn pages_continue_next_to_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn page_tokens_work_with_unusual_product_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -238,7 +238,7 @@ fn replace(ids: &[String]) -> pb::ChildMutation {
 
 #[rstest]
 #[tokio::test]
-async fn products_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn grpc_products_accept_unusual_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.products().await;
     let product = |id: &String| pb::Product {
@@ -311,7 +311,7 @@ fn refused(status: &Status, field: &str) {
 /// Invalid ids are rejected in mutations of child products. Collection ids have rules of their own.
 #[rstest]
 #[tokio::test]
-async fn what_is_no_id_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_product_ids_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;
@@ -353,7 +353,7 @@ async fn highlevel_list(server: &Server, query: &[(&str, &str)]) -> Vec<String> 
 
 #[rstest]
 #[tokio::test]
-async fn highlevels_api_has_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn highlevels_api_accepts_unusual_product_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let located = json!({"altId": LOCATION, "altType": "location"});
     let make = async |slug: &str, ids: &[String]| {
@@ -413,7 +413,7 @@ fn oracle_ids(references: &Value) -> Vec<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn oracles_api_has_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn oracles_api_accepts_unusual_product_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let admin = Admin(&server);
     admin.make("c", None, 0).await;
@@ -459,7 +459,7 @@ async fn oracles_api_has_them(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_is_imported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn exported_product_ids_can_be_imported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.grpc().await;
     for id in ["from", "to"] {

@@ -103,7 +103,7 @@ async fn a_product_is_created_updated_and_read(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_products_is_reported_at_once_and_nothing_is_kept(
+async fn all_product_errors_are_reported_at_once_and_nothing_is_stored(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -198,7 +198,7 @@ async fn products_are_listed_by_id_in_pages_and_filtered(
 
 #[rstest]
 #[tokio::test]
-async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leaves_it(
+async fn deleting_a_product_removes_it_from_collections_but_not_vice_versa(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -246,7 +246,9 @@ async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leav
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn products_are_deleted_while_others_move_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn products_are_deleted_while_others_are_appended(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for id in ["c1", "c2", "c3", "c4"] {
@@ -283,9 +285,7 @@ async fn products_are_deleted_while_others_move_them(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn where_products_are_checked_a_collection_takes_known_ones_alone(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn check_products_rejects_unregistered_products(#[values(Sqlite, Postgres)] engine: Engine) {
     let strict = Flags {
         check_products: Some("true".into()),
         ..Flags::default()
@@ -323,7 +323,7 @@ async fn where_products_are_checked_a_collection_takes_known_ones_alone(
 
 #[rstest]
 #[tokio::test]
-async fn a_request_under_the_same_id_gets_the_first_answer(
+async fn a_repeated_request_id_returns_the_first_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -354,7 +354,7 @@ async fn a_request_under_the_same_id_gets_the_first_answer(
 
 #[rstest]
 #[tokio::test]
-async fn each_limit_of_products_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn product_request_limits_are_enforced(#[values(Sqlite, Postgres)] engine: Engine) {
     let low = Flags {
         max_ids: Some("2".into()),
         max_product_bytes: Some("20".into()),
@@ -429,7 +429,7 @@ async fn each_limit_of_products_holds(#[values(Sqlite, Postgres)] engine: Engine
 
 #[rstest]
 #[tokio::test]
-async fn what_the_database_can_t_hold_is_a_fault_and_no_value(
+async fn corrupt_stored_values_are_reported_as_internal_errors(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

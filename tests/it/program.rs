@@ -207,17 +207,17 @@ async fn killed_and_restarted(database_url: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_under_writes_sqlite_has_all_that_was_acknowledged() {
+async fn sqlite_keeps_all_acknowledged_writes_after_a_kill() {
     killed_and_restarted(None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_under_writes_postgres_has_all_that_was_acknowledged() {
+async fn postgres_keeps_all_acknowledged_writes_after_a_kill() {
     killed_and_restarted(Some(&postgres::new_database().await)).await;
 }
 
 #[test]
-fn it_stops_at_sigterm_and_tells_of_its_health() {
+fn sigterm_stops_the_server_and_healthcheck_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = start(endcap(folder.path(), None));
     let admin = running.admin.strip_prefix("http://").unwrap().to_owned();

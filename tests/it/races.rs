@@ -150,7 +150,7 @@ async fn with_x_and_y(server: &Server) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_set_a_products_collections_leave_it_in_one(
+async fn concurrent_moves_leave_a_product_in_one_collection(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -166,7 +166,7 @@ async fn two_that_set_a_products_collections_leave_it_in_one(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_set_a_collections_parents_leave_it_under_one(
+async fn concurrent_moves_leave_a_collection_under_one_parent(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -180,7 +180,7 @@ async fn two_that_set_a_collections_parents_leave_it_under_one(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_write_other_fields_of_a_new_product_both_count(
+async fn concurrent_upserts_of_different_fields_are_both_kept(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -214,7 +214,7 @@ async fn two_that_write_other_fields_of_a_new_product_both_count(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
+async fn a_concurrent_delete_and_move_of_a_product_are_serialized(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -245,7 +245,7 @@ async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
 /// of writers that set all collections of the product. None may fail with an internal error.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_appends_cause_no_internal_error(#[values(Sqlite, Postgres)] engine: Engine) {
     const LISTS: usize = 6;
     const TIMES: usize = 60;
     let server = Server::new(engine).await;
@@ -316,7 +316,7 @@ async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engin
 /// A collection that is deleted and recreated while a writer waits for its lock is not among those
 /// that the writer has locked. The writer must retry, since the collection contains the product.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_that_is_made_anew_meanwhile_is_locked_in_another_try() {
+async fn a_product_delete_reaches_a_collection_recreated_meanwhile() {
     let server = Server::new(Engine::Postgres).await;
     let mut client = server.grpc().await;
     create(&mut client, "z").await;
@@ -416,7 +416,7 @@ async fn link_and_assign(server: &Server, linkers: usize, time: Duration) -> (u6
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_and_assignments_wait_for_each_other_and_never_deadlock() {
+async fn concurrent_links_and_assignments_do_not_deadlock() {
     let server = Server::start(Engine::Postgres, Flags::default()).await;
     let mut client = server.grpc().await;
     for id in ["a", "b"] {
@@ -437,7 +437,7 @@ async fn links_and_assignments_wait_for_each_other_and_never_deadlock() {
 
 #[rstest]
 #[tokio::test]
-async fn a_version_never_comes_again(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_collection_version_is_never_reused(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
@@ -471,7 +471,7 @@ async fn a_version_never_comes_again(#[values(Sqlite, Postgres)] engine: Engine)
 
 #[rstest]
 #[tokio::test]
-async fn a_root_that_was_never_written_has_one_etag(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_unwritten_root_has_a_stable_etag(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     let first = get(&mut client, "rootCategory").await.unwrap();
@@ -514,7 +514,7 @@ async fn graph_version(server: &Server) -> i64 {
 
 #[rstest]
 #[tokio::test]
-async fn the_graph_version_moves_where_another_collection_may_look_different(
+async fn the_graph_version_changes_when_other_collections_are_affected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -591,7 +591,7 @@ async fn the_graph_version_moves_where_another_collection_may_look_different(
 /// Both replicas write to one PostgreSQL, each with a directory cache of its own. Each response
 /// must match the model's.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_that_take_turns_do_what_the_model_does() {
+async fn writes_from_two_replicas_match_the_model() {
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
     let server = Server::start(Engine::Postgres, Flags::default()).await;
     let mut client = server.grpc().await;

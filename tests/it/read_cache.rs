@@ -243,7 +243,7 @@ async fn compare(client: &mut Client, server: &Server, service: &Service, id: &s
 
 #[rstest]
 #[tokio::test]
-async fn after_each_write_of_any_kind_the_server_sends_what_is_there(
+async fn after_each_write_the_cache_returns_current_data(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -272,7 +272,7 @@ async fn read(client: &mut Client, requirement: Option<Requirement>) -> String {
 
 /// Another server's writes are seen at once, except by reads that allow older data.
 #[tokio::test]
-async fn a_read_is_as_fresh_as_its_request_asks() {
+async fn a_read_meets_the_requested_consistency() {
     let first = Server::new(Postgres).await;
     let second = Server::start_at(Some(first.database.clone()), Flags::default()).await;
     let (mut writer, mut reader) = (first.grpc().await, second.grpc().await);
@@ -320,7 +320,7 @@ async fn a_read_is_as_fresh_as_its_request_asks() {
 
 /// Oracle's responses contain the names of ancestors, in the language of the request.
 #[tokio::test]
-async fn oracle_s_reads_are_kept_by_language_until_a_name_above_is_another() {
+async fn oracle_reads_are_cached_per_language_until_an_ancestor_is_renamed() {
     let first = Server::new(Postgres).await;
     let second = Server::start_at(Some(first.database.clone()), Flags::default()).await;
     let mut writer = first.grpc().await;
@@ -366,7 +366,7 @@ async fn oracle_s_reads_are_kept_by_language_until_a_name_above_is_another() {
 #[case(Requirement::Within(prost_types::Duration { seconds: 3_600, nanos: 1 }), "consistency.within")]
 #[case(Requirement::Within(prost_types::Duration { seconds: -1, nanos: 0 }), "consistency.within")]
 #[tokio::test]
-async fn a_requirement_that_is_none_is_refused(
+async fn an_invalid_consistency_requirement_is_rejected(
     #[case] requirement: Requirement,
     #[case] field: &str,
 ) {
@@ -400,7 +400,7 @@ async fn a_requirement_that_is_none_is_refused(
 /// Of many concurrent requests for the same response, only one encodes it.
 #[rstest]
 #[tokio::test]
-async fn a_response_that_many_want_is_made_once(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_identical_reads_are_encoded_once(#[values(Sqlite, Postgres)] engine: Engine) {
     let (config, store, _folder) = migrated(engine, &Flags::default()).await;
     let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
@@ -443,7 +443,7 @@ async fn a_response_that_many_want_is_made_once(#[values(Sqlite, Postgres)] engi
 }
 
 #[tokio::test]
-async fn responses_leave_where_there_is_no_room() {
+async fn a_full_cache_evicts_responses() {
     let server = Server::start(
         Sqlite,
         Flags {

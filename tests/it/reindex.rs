@@ -109,7 +109,7 @@ fn on(flags: &[String; 2], command: &[&str]) -> (Option<i32>, Vec<String>) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn inconsistent_lists_are_rebuilt(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     filled(&server).await;
     let copy = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_database_is_not_reindexed_under_a_server() {
+async fn reindex_fails_while_a_server_uses_the_data_directory() {
     let server = Server::new(Sqlite).await;
     let [flag, value] = &server.database_flag;
     let (status, _, error) = run(&["reindex", flag, value]);
@@ -186,7 +186,7 @@ async fn the_embedded_database_is_not_reindexed_under_a_server() {
 }
 
 #[test]
-fn a_reindex_makes_no_database() {
+fn reindex_does_not_create_a_database() {
     let folder = tempfile::tempdir().unwrap();
     let (status, _, error) = run(&["reindex", "--data-dir", folder.path().to_str().unwrap()]);
     assert_eq!(status, Some(1));

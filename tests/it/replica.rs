@@ -123,7 +123,7 @@ async fn start() -> (Arc<Cluster>, Arc<Cluster>, Proxy) {
 
 /// A single test, because metrics are those of the whole process.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_answers_what_it_may_and_costs_only_time() {
+async fn a_replica_serves_allowed_reads_and_its_faults_cause_no_errors() {
     let (primary, standby, proxy) = start().await;
     let flags = Flags {
         database_read_url: Some(proxy.url(&standby.url())),

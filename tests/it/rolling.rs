@@ -231,7 +231,7 @@ async fn no_request_fails_while_three_servers_are_replaced() {
 /// A request that arrives while the server drains is served, and its response announces that the
 /// connection closes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kept_connection_is_reported_that_it_ends() {
+async fn a_draining_server_sends_connection_close_to_keep_alive_clients() {
     let server = Server::new(Engine::Sqlite).await;
     let address = server.http.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();
@@ -264,7 +264,7 @@ async fn a_kept_connection_is_reported_that_it_ends() {
 
 /// The same for a new connection: its first request may already be in flight.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_of_a_connection_is_served_while_the_server_stops() {
+async fn the_first_request_of_a_connection_is_served_while_draining() {
     let server = Server::new(Engine::Sqlite).await;
     let address = server.http.trim_start_matches("http://").to_owned();
     let ready = format!("{}/readyz", server.admin);

@@ -179,7 +179,7 @@ async fn a_preview_counts_and_compares_and_stores_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn a_preview_warns_of_what_always_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_preview_warns_of_rules_that_always_match(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = shop(engine, Flags::default()).await;
     let title = || Target::Field(pb::ProductField::Title.into());
     let value = || Value::Text("x".into());
@@ -212,7 +212,7 @@ async fn a_preview_warns_of_what_always_holds(#[values(Sqlite, Postgres)] engine
 
 #[rstest]
 #[tokio::test]
-async fn a_preview_names_what_is_wrong_with_its_limit(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_invalid_or_too_large_preview_is_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_synchronous_products: Some("3".into()),
         ..Flags::default()
@@ -312,7 +312,7 @@ async fn membership_is_explained_by_entries_and_by_rules(
 
 #[rstest]
 #[tokio::test]
-async fn an_explanation_has_the_facts_that_each_condition_saw(
+async fn an_explanation_lists_the_values_of_each_condition(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -371,7 +371,7 @@ async fn an_explanation_has_the_facts_that_each_condition_saw(
 
 #[rstest]
 #[tokio::test]
-async fn the_collections_of_a_draft_are_listed_page_by_page(
+async fn collections_matching_a_draft_product_are_listed_in_pages(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = shop(engine, Flags::default()).await;
@@ -436,7 +436,7 @@ async fn the_collections_of_a_draft_are_listed_page_by_page(
 
 #[rstest]
 #[tokio::test]
-async fn entries_are_added_replaced_removed_and_counted(
+async fn rule_entries_are_added_replaced_removed_and_counted(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     use pb::RuleEntryKind::{Exclude, Include, Pin};
@@ -515,7 +515,7 @@ async fn entries_are_added_replaced_removed_and_counted(
 
 #[rstest]
 #[tokio::test]
-async fn entries_that_do_not_fit_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_rule_entries_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     use pb::RuleEntryKind::{Exclude, Include, Pin, Unspecified};
     let flags = Flags {
         max_pins: Some("2".into()),
@@ -595,7 +595,9 @@ async fn entries_that_do_not_fit_are_refused(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn a_kind_changes_there_and_back(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_collection_changes_from_manual_to_smart_and_back(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = shop(engine, Flags::default()).await;
     let mut client = server.rules().await;
     let mut collections = server.grpc().await;
@@ -676,7 +678,7 @@ async fn a_kind_changes_there_and_back(#[values(Sqlite, Postgres)] engine: Engin
 
 #[rstest]
 #[tokio::test]
-async fn a_sort_is_written_read_and_refused_where_it_does_not_fit(
+async fn a_sort_is_stored_and_an_invalid_one_is_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     use pb::ProductSortKey::{Attribute, Price, Title, Unspecified};
@@ -790,7 +792,7 @@ async fn rules_are_managed_over_json(#[values(Sqlite, Postgres)] engine: Engine)
 
 #[rstest]
 #[tokio::test]
-async fn oracle_shows_members_and_which_of_them_are_fixed(
+async fn oracle_returns_members_and_fixed_child_products(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     use pb::RuleEntryKind::{Include, Pin};
@@ -835,7 +837,9 @@ async fn oracle_shows_members_and_which_of_them_are_fixed(
 /// it.
 #[rstest]
 #[tokio::test]
-async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_list_sorted_by_stock_follows_variant_inventory(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let smart = pb::Collection {
         kind: pb::CollectionKind::Smart.into(),
@@ -922,7 +926,9 @@ async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
 
 #[rstest]
 #[tokio::test]
-async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn children_include_the_reason_of_their_membership(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     use pb::ChildReason::{Include, Match, Pin, Unspecified};
 
     let server = shop(engine, Flags::default()).await;
@@ -1003,7 +1009,7 @@ async fn rename(server: &Server, name: &str, etag: &str) -> Result<pb::Collectio
 
 #[rstest]
 #[tokio::test]
-async fn a_properties_etag_outlives_products_that_come_and_go(
+async fn the_properties_etag_ignores_changes_of_members(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = shop(engine, Flags::default()).await;
@@ -1057,7 +1063,7 @@ async fn a_properties_etag_outlives_products_that_come_and_go(
 
 #[rstest]
 #[tokio::test]
-async fn an_order_by_price_has_the_currency_of_the_setting(
+async fn a_price_sort_uses_the_default_currency_setting(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let by_price = |currency: &str| pb::Collection {
@@ -1105,7 +1111,7 @@ async fn an_order_by_price_has_the_currency_of_the_setting(
 /// for it.
 #[rstest]
 #[tokio::test]
-async fn rules_are_evaluated_by_a_job_over_very_many_products(
+async fn rules_over_the_product_limit_are_evaluated_by_a_job(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {

@@ -858,7 +858,7 @@ enum Jobs {
 #[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 10)]
 #[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 30)]
 #[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 10)]
-fn lists_are_what_the_reference_says(
+fn lists_match_the_reference_model(
     #[case] engine: Engine,
     #[case] flags: Flags,
     #[case] jobs: Jobs,
@@ -947,9 +947,7 @@ async fn thousand(config: &Config, store: Store) -> World {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_over_many_products_take_all_that_match_and_change_little(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn rules_over_many_products_match_the_reference(#[values(Sqlite, Postgres)] engine: Engine) {
     let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
     let mut world = thousand(&config, store).await;
     for (number, test) in [(0, Test::Kind(1)), (1, Test::Below(900))] {
@@ -971,7 +969,7 @@ async fn rules_over_many_products_take_all_that_match_and_change_little(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn more_entries_than_the_limit_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn rule_entries_over_the_limit_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let one = || Some("1".to_owned());
     let low = Flags {
         max_includes: one(),
@@ -1002,7 +1000,7 @@ async fn more_entries_than_the_limit_are_refused(#[values(Sqlite, Postgres)] eng
 /// the products of the previous rules.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_list_is_the_one_before_until_rules_are_evaluated(
+async fn a_list_keeps_the_previous_rules_until_a_job_evaluates_new_ones(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
@@ -1069,7 +1067,7 @@ async fn the_list_is_the_one_before_until_rules_are_evaluated(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_are_listed_page_by_page_and_bad_ones_refused(
+async fn rule_entries_are_paged_and_invalid_ones_are_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
@@ -1145,7 +1143,9 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
 /// A job removes products that are in more lists than one request changes.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn pins_keep_their_index_when_a_job_removes_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_lists_at_once: Some("1".into()),
         ..Flags::default()
@@ -1182,7 +1182,7 @@ async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] 
 /// A deleted product is in no list, and its entries apply again once it is registered again.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_outlive_their_products(
+async fn rule_entries_outlive_their_products(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values(true, false)] at_once: bool,
 ) {
@@ -1322,7 +1322,7 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
 /// committed.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
+async fn concurrent_writes_of_products_and_rules_miss_no_product(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values(Flags::default(), all_by_jobs())] flags: Flags,
 ) {
@@ -1535,7 +1535,7 @@ async fn a_tenant_that_fails_does_not_delay_others(#[values(Sqlite, Postgres)] e
 /// Rules that reference more collections than a statement may have parameters.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_may_name_very_many_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn rules_may_reference_very_many_collections(#[values(Sqlite, Postgres)] engine: Engine) {
     let named = match engine {
         Sqlite => 33_000,
         Postgres => 66_000,
@@ -1593,7 +1593,9 @@ async fn rules_may_name_very_many_collections(#[values(Sqlite, Postgres)] engine
 /// Time that passes while a job evaluates rules is taken into account.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn due_times_during_an_evaluation_are_taken_into_account(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
     let world = World::new(&config, store, "later");
     let turns = [300, 600].map(|milliseconds| later(Timestamp::now(), milliseconds));
@@ -1622,7 +1624,7 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
 /// Smart collections that depend on others, with several kinds of writes.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn collections_follow_those_that_their_rules_name(
+async fn collections_follow_the_collections_that_their_rules_reference(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
@@ -1706,7 +1708,7 @@ async fn collections_follow_those_that_their_rules_name(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_collections_follow_each_other_and_no_more(
+async fn reference_chains_are_limited_by_max_rule_chain(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values(2, 8)] max: u8,
 ) {
@@ -1734,7 +1736,7 @@ async fn so_many_collections_follow_each_other_and_no_more(
 /// One writer changes products, and another a list that rules refer to: no product may be missed.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_that_rules_name_and_products_are_written_at_once(
+async fn concurrent_writes_of_products_and_referenced_lists_miss_none(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     const WRITES: u8 = 40;

@@ -146,7 +146,7 @@ fn product(id: &str) -> ProductId {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
+async fn a_page_omits_collections_that_no_longer_match_its_search(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values("4MiB", "1KiB")] max_page_bytes: &str,
 ) {
@@ -220,7 +220,7 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_has_no_products_that_ceased_to_satisfy_its_search(
+async fn a_page_omits_products_that_no_longer_match_its_search(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values("4MiB", "1KiB")] max_page_bytes: &str,
 ) {

@@ -95,7 +95,7 @@ fn texts(config: &Config) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn each_setting_is_read_again_as_it_is_printed() {
+fn each_printed_setting_can_be_read_back() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     let check = |file: &str| {
         let config = load(file).unwrap();
@@ -134,7 +134,7 @@ fn each_setting_is_read_again_as_it_is_printed() {
 }
 
 #[test]
-fn each_secret_can_be_a_file_and_is_never_shown() {
+fn each_secret_can_be_read_from_a_file_and_is_never_printed() {
     let secrets = SETTINGS.iter().filter_map(|it| Some((it, it.file?)));
     let secrets: Vec<_> = secrets.collect();
     assert!(secrets.len() >= 2, "{secrets:?}");
@@ -191,7 +191,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
 }
 
 #[test]
-fn an_empty_name_of_a_file_is_none() {
+fn an_empty_secret_file_variable_is_ignored() {
     let url = ("ENDCAP_DATABASE_URL", "postgres://me@db/endcap");
     let file = ("ENDCAP_DATABASE_URL_FILE", "");
     let (ok, printed, error) = output(&["config"], &[url, file]);
@@ -358,7 +358,7 @@ fn reference(committed: &str) -> String {
 }
 
 #[test]
-fn the_reference_is_what_the_table_says() {
+fn the_settings_reference_is_up_to_date() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
     let read = |name| std::fs::read_to_string(docs.join(name)).unwrap_or_default();
     for (name, text) in [
@@ -378,7 +378,7 @@ fn the_reference_is_what_the_table_says() {
 }
 
 #[test]
-fn the_sample_is_a_file_of_the_defaults() {
+fn the_sample_file_has_all_defaults() {
     let lines = sample();
     let lines = lines.lines().filter_map(|line| line.strip_prefix('#'));
     let is_setting = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase());
@@ -392,7 +392,7 @@ fn the_sample_is_a_file_of_the_defaults() {
 }
 
 #[test]
-fn the_schema_refuses_what_the_program_refuses() {
+fn the_schema_rejects_invalid_settings() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     for odd in [
         "max_deph = 7",

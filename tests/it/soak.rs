@@ -222,11 +222,11 @@ fn changes_nothing(outcome: &Outcome) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_many_editors_leave_what_was_acknowledged() {
+async fn concurrent_edits_match_a_serial_order_on_sqlite() {
     soak(Engine::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_many_editors_leave_what_was_acknowledged() {
+async fn concurrent_edits_match_a_serial_order_on_postgres() {
     soak(Engine::Postgres).await;
 }

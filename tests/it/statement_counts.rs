@@ -131,7 +131,7 @@ async fn evaluate(counter: &mut Counter, count: usize) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_smart_lists_take_as_many_statements_as_one(
+async fn smart_lists_take_a_bounded_number_of_statements(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (mut counter, _store, _folder) = counter(engine).await;
@@ -323,7 +323,7 @@ async fn operate(counter: &mut Counter, count: usize) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn lists_take_a_bounded_number_of_statements(#[values(Sqlite, Postgres)] engine: Engine) {
     let (mut counter, store, _folder) = counter(engine).await;
     for count in COUNTS {
         operate(&mut counter, count).await;
@@ -351,7 +351,7 @@ async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] e
 /// The reasons of a smart collection's products take one more statement per page.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_smart_collection_takes_one_statement_more(
+async fn a_page_of_a_smart_collection_takes_one_more_statement(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (counter, _store, _folder) = counter(engine).await;

@@ -96,7 +96,9 @@ fn counting() -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn a_total_that_is_left_out_changes_nothing_else(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn omitting_the_total_changes_nothing_else_in_a_page(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for id in ["c0", "c1", "c2", "c3", "c4"] {
@@ -141,7 +143,7 @@ async fn a_total_that_is_left_out_changes_nothing_else(#[values(Sqlite, Postgres
 /// The roots of an empty tenant are listed on the first page, if the filter names them.
 #[rstest]
 #[tokio::test]
-async fn roots_that_are_not_stored_yet_are_listed_without_a_count(
+async fn unstored_roots_are_listed_with_and_without_a_total(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -174,7 +176,7 @@ async fn sent<F: Future>(statements: &Mutex<Vec<String>>, work: F) -> usize {
 
 #[rstest]
 #[tokio::test]
-async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_omitted_total_is_not_counted(#[values(Sqlite, Postgres)] engine: Engine) {
     let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
     let statements: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&statements);

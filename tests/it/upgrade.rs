@@ -96,7 +96,7 @@ impl Old {
 
 #[rstest]
 #[tokio::test]
-async fn what_was_there_has_the_new_shapes(
+async fn data_from_before_the_stable_api_is_converted(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let old = Old::before(engine, "m20261126_000001_api", &OLD).await;
@@ -170,7 +170,7 @@ const OLD_LISTS: [&str; 5] = [
 /// Segments in the old form can be read, and are converted only when they are written.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_of_the_old_form_are_read(
+async fn lists_in_the_old_format_are_readable(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let old = Old::before(engine, "m20261126_000008_product_ids", &OLD_LISTS).await;
@@ -224,7 +224,7 @@ async fn lists_of_the_old_form_are_read(
 /// Jobs fill smart collections, which were empty before this version.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn smart_collections_are_evaluated(
+async fn migrated_smart_collections_are_evaluated_by_jobs(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let smart = "UPDATE collections SET smart = true, rules = '{\"condition\":{\"field\":\
@@ -271,7 +271,7 @@ async fn smart_collections_are_evaluated(
 /// Products that were stored before facts existed get the facts in their fields.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn products_have_the_facts_of_their_fields(
+async fn migrated_products_get_facts_from_their_fields(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let smart = "UPDATE collections SET smart = true, rules = '{\"condition\":{\"field\":\
@@ -349,7 +349,9 @@ async fn products_have_the_facts_of_their_fields(
 /// Texts that were lower-cased are case-folded and normalized after the migration.
 #[rstest]
 #[tokio::test]
-async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+async fn lowercased_search_texts_are_case_folded(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     // More rows than one batch converts.
     let many = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, attributes, \
                 create_time, update_time) \
@@ -368,7 +370,7 @@ async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)
 
 /// A text that a server writes while the migration runs is kept.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_is_written_meanwhile_stays() {
+async fn a_text_written_during_the_migration_is_kept() {
     let product = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, \
                    attributes, create_time, update_time) VALUES \
                    ('t', 'p', 'Stra\u{df}e', 'stra\u{df}e', '', '', '{}', 1, 1)";

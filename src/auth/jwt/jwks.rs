@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_by_its_name_for_what_it_is_for() {
+    fn a_key_is_found_by_id_for_compatible_algorithms_only() {
         let set = format!(
             r#"{{"kid":"r",{RSA}}},{{"kid":"e",{EC}}},{{"kid":"p","alg":"PS256",{RSA}}},
                {{"kid":"x","use":"enc",{RSA}}},{{"kid":"s","kty":"oct","k":"AQAB"}},
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_only_key_is_meant() {
+    fn without_a_key_id_the_only_compatible_key_is_used() {
         let one = format!(r#"{{"kid":"r",{RSA}}},{{"kid":"e",{EC}}}"#);
         assert!(has(&one, None, Algorithm::RS256));
         let two = format!(r#"{{"kid":"r",{RSA}}},{{{RSA}}}"#);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_reported() {
+    fn an_invalid_key_set_is_rejected() {
         for odd in ["", "[]", "{}", "<html>"] {
             assert!(Keys::parse(odd.as_bytes()).is_err(), "{odd}");
         }

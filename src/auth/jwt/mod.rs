@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_is_a_text_or_a_list() {
+    fn a_claim_is_a_space_delimited_string_or_a_list() {
         let none: [&str; 0] = [];
         assert_eq!(words(Some(&json!("a  b"))), ["a", "b"]);
         assert_eq!(words(Some(&json!(["a", 1, "b c"]))), ["a", "b c"]);

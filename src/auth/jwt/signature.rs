@@ -99,7 +99,7 @@ mod tests {
     const EDWARDS: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
     #[test]
-    fn the_standards_own_examples_hold_and_changed_ones_do_not() {
+    fn rfc_example_signatures_verify_and_altered_ones_do_not() {
         install();
         let rsa = DecodingKey::from_rsa_components(MODULUS, "AQAB").unwrap();
         let edwards = DecodingKey::from_ed_components(POINT).unwrap();

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_named_as_in_grpcs_documents() {
+    fn status_codes_have_their_standard_grpc_names() {
         assert_eq!(code_name(Code::NotFound), "NOT_FOUND");
         assert_eq!(code_name(Code::Ok), "OK");
         assert_eq!(code_name(Code::DeadlineExceeded), "DEADLINE_EXCEEDED");

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_read() {
+    fn ids_are_read_from_lines_and_from_csv() {
         let quoted = "\u{feff}\"title\",\"id\"\n\"a \"\"b\"\"\nc\",\"x, y\"\n,\"\"\"q\"\"\"\n";
         for (text, format, target, expected) in [
             ("", Format::Lines, ONE, &["c: "][..]),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_reported_with_its_line() {
+    fn malformed_input_is_reported_with_its_line() {
         let long = format!("a\n{}", "x".repeat(MAX_ID));
         let long_field = format!("id\n\"{}\"", "x".repeat(1 << 20));
         for (text, format, target, told) in [

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_kind_has_its_status_and_body() {
+    async fn error_reasons_map_to_highlevel_statuses_and_bodies() {
         let cases = [
             (
                 Reason::Unauthenticated,
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_is_not_served_is_named() {
+    async fn an_unknown_route_is_named_in_the_response() {
         let (_, body) = parts(not_found(&Method::GET, "/products/x")).await;
         let expected =
             r#"{"statusCode":404,"message":"Cannot GET /products/x","error":"Not Found"}"#;
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_are_reported_in_the_words_of_class_validator() {
+    fn violations_are_reported_in_class_validator_wording() {
         let long = Constraint::TooLong { length: 9, max: 8 };
         let page = Constraint::OutOfRange { min: 1, max: 100 };
         let locale = Locale::trusted;
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_many_values_break_is_reported_once() {
+    fn a_constraint_that_many_values_violate_is_reported_once() {
         let violation = |at: usize| {
             Violation::new(
                 format!("productIds.{at}"),

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_text_must_be_a_string_with_something_in_it() {
+    fn a_required_text_must_be_a_non_blank_string() {
         let name = |value| {
             problems(value, |object, violations| {
                 required_text(object, "name", violations);

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_with_and_without_a_fraction() {
+    fn a_limit_may_have_a_zero_fraction_and_invalid_numbers_are_rejected() {
         for (text, size) in [("20", 20), ("20.0", 20), ("1", 1), ("100.00", 100)] {
             let command = listing(&format!("{LOCATION}&limit={text}")).unwrap();
             assert_eq!(command.size, size);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_parameter_or_given_twice_is_refused() {
+    fn unknown_and_repeated_parameters_are_rejected() {
         for (odd, field) in [
             ("unknown=1&unknown=2", "unknown"),
             ("Limit=1", "Limit"),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_ids_come_in_three_forms_and_never_name_a_root() {
+    fn id_lists_have_several_forms_and_the_root_is_dropped() {
         for form in [
             "collectionIds=a,b,rootCategory",
             "collectionIds=a%2C%20b%2C",
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_reported_at_once() {
+    fn all_invalid_parameters_are_reported_at_once() {
         let fields = listing("altType=company&limit=x&offset=y&collectionIds=a%00,b").unwrap_err();
         let expected = [
             "altId",

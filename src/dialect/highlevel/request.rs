@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_is_manual_and_under_the_root_unless_it_says_otherwise() {
+    fn a_create_defaults_to_a_manual_collection_under_the_root() {
         let command = creating(json!({"ruleHash": 1, "stats": [], "unknown": {}})).unwrap();
         assert_eq!(command.draft.kind, Kind::Manual);
         assert!(matches!(command.parents, Parents::Root));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn null_in_a_create_is_as_absent() {
+    fn a_create_accepts_null_for_optional_fields() {
         let nulls = json!({
             "collectionId": null, "image": null, "type": null, "rules": null,
             "productIds": null, "seo": null,
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn products_and_rules_go_with_one_kind_each() {
+    fn rules_require_a_smart_collection_and_product_ids_a_manual_one() {
         let condition = json!({"field": "title", "operator": "equals", "value": "x"});
         let rules = json!({"conditions": [condition]});
         let smart = creating(json!({"type": "smart", "rules": rules})).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_create_is_reported_at_once() {
+    fn all_violations_in_a_create_are_reported_at_once() {
         let odd = json!({
             "altId": "a b", "altType": 1, "name": 2, "slug": "a b", "image": "x",
             "seo": {"title": 1, "description": "d".repeat(70_000)}, "type": "clever",
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_changes_what_it_names() {
+    fn an_update_changes_only_the_fields_it_names() {
         let nothing = updating(json!({})).unwrap();
         assert!(nothing.mutations.is_empty() && nothing.changes.texts.is_empty());
         assert_eq!(nothing.changes.cover, Change::Keep);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_can_t_clear_what_a_create_requires() {
+    fn an_update_cannot_clear_required_fields() {
         let nulls = json!({"name": null, "slug": "", "type": null});
         assert_eq!(fields(updating(nulls)), ["name", "name", "slug", "type"]);
     }

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_in_messages_are_the_domains() {
+    fn names_listed_in_error_messages_match_the_domain() {
         assert_eq!(LOGICS, Combinator::ALL.map(logic).join(", "));
         let fields = Field::NAMED.map(|field| field.name()).join(", ");
         assert_eq!(FIELDS, format!("{fields}, attributes.<path>"));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_without_conditions_are_no_rules() {
+    fn rules_without_conditions_clear_the_rules() {
         for rules in [
             json!(null),
             json!({}),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn rules_round_trip_through_json() {
         let title = |value: &str| json!({"field": "title", "operator": "equals", "value": value});
         for rules in [
             json!({"logic": "OR", "conditions": [title("a"), title("b")]}),
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_conditions_mean_is_checked_with_all_else() {
+    fn the_meaning_and_number_of_conditions_are_validated() {
         let odd = json!({"field": "price", "operator": "contains", "value": "x"});
         let fields = reading(&json!({"conditions": [odd]})).unwrap_err();
         let at = "rules.conditions.0";

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_has_its_code() {
+    fn each_invalid_product_operation_has_its_error_code() {
         let cases = [
             (json!({"type": "updateProducts"}), "20202"),
             (json!({"type": "replaceProducts"}), "20202"),

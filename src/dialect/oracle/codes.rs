@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_one_row() {
+    fn error_codes_are_unique() {
         let mut numbers: Vec<_> = ALL.iter().map(|code| code.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_our_own_are_the_status() {
+    fn three_digit_error_codes_equal_the_http_status() {
         for code in ALL.iter().filter(|code| code.number.len() == 3) {
             assert_eq!(code.number, code.status.as_str());
         }

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_compared_as_they_are_shown() {
+    fn creation_times_are_compared_at_displayed_precision() {
         let holds = |comparison: &str, time: &str, micros: i64| {
             let filter = format!("creationDate {comparison} \"{time}\"");
             let node = Node::parse(&filter).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_compared_with_a_time() {
+    fn a_creation_date_is_compared_only_with_a_time() {
         for q in [
             r#"creationDate co "2017""#,
             r#"creationDate eq "yesterday""#,

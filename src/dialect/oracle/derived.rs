@@ -273,7 +273,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_slug_is_the_language_s_then_the_chosen_one_then_the_name_s() {
+    fn the_slug_is_localized_else_chosen_else_derived_from_the_name() {
         let settings = settings();
         let en = Locale::trusted("en");
         let mut named = detail(&[("en", TextField::DisplayName, "Lamps")]);

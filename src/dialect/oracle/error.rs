@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_a_code_and_a_status() {
+    fn error_reasons_map_to_oracle_codes_and_statuses() {
         let sets_active = Operation::Update {
             products: None,
             active: true,
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_cause_is_not_sent() {
+    fn the_cause_of_an_internal_error_is_not_sent() {
         let error = Error::internal("a secret");
         let body = Value::from(problems(&error, UPDATE)[0].body()).to_string();
         let expected =
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_are_reported_in_the_names_of_the_request() {
+    fn violations_are_reported_with_the_request_s_field_names() {
         let title = FieldPath::Text(Locale::trusted("en"), TextField::SeoTitle);
         let image = FieldPath::Image(0, ImagePart::Id);
         let placements = MutationPart {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_service_says_when_to_come_again() {
+    fn a_503_response_has_a_retry_after_header() {
         let busy = Error::new(Reason::DatabaseUnavailable, "the database is busy");
         let response = error_response(&busy);
         assert_eq!(response.status(), 503);

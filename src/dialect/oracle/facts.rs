@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_on_sale_or_listed_by_group_or_alone() {
+    fn prices_are_read_from_list_and_sale_prices_alone_or_by_group() {
         let price = |id: &str, amount: &str, compare: &str| {
             (id.to_owned(), amount.to_owned(), compare.to_owned())
         };

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_one_image_or_about_one() {
+    fn an_image_object_updates_one_image_or_replaces_all() {
         let metadata = json!({"altText": "A", "titleText": "T"});
         let (about, _) = images(json!({"path": null, "metadata": metadata}));
         let draft = about.one.clone().unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_no_image_of_a_new_collection() {
+    fn empty_images_of_a_new_collection_are_ignored() {
         let empty = json!({"metadata": {"altText": ""}, "name": null});
         for nothing in [
             json!({}),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_has_its_code() {
+    fn each_invalid_image_has_its_error_code() {
         let cases = [
             (json!({"name": ""}), "26106"),
             (json!({"path": ""}), "26107"),

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_operation_says_from_where_to_where() {
+    fn each_move_operation_is_parsed_with_its_source_and_target() {
         let cases = [
             (
                 json!({"parent": "b", "fromParent": "a", "index": "0", "child": "c"}),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_can_t_be_has_its_code() {
+    fn missing_and_invalid_fields_have_their_error_codes() {
         let cases = [
             (json!({"parent": "b"}), "20080"),
             (json!({"child": "", "parent": "b"}), "20080"),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_collection_goes_where_it_is_put() {
+    fn parents_of_a_new_collection_are_read_from_the_request() {
         let cases = [
             (json!({}), "Root"),
             (
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_or_can_t_be_is_refused() {
+    fn contradictory_or_invalid_parents_are_rejected() {
         let cases = [
             (json!({"orphaned": true, "catalogId": "c"}), "25014"),
             (

@@ -114,7 +114,7 @@ mod tests {
     use crate::domain::Locale;
 
     #[test]
-    fn fields_have_the_names_of_requests() {
+    fn field_paths_are_named_as_in_requests() {
         let en = Locale::trusted("en");
         let part = |operation, field| MutationPart { operation, field };
         let pairs = [

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_those_of_the_request_s_language() {
+    fn texts_are_read_in_the_request_s_language() {
         let (changes, problems) = changes(json!({
             "displayName": "Lampe",
             "description": null,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_standard_is_the_client_s_own() {
+    fn non_standard_properties_are_custom_properties() {
         let (changes, problems) = changes(json!({
             "x_season": {"name": "winter", "n": [1, 2.50]},
             "x_gone": null,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords_come_as_an_array_or_as_one_text() {
+    fn keywords_are_an_array_or_a_comma_separated_string() {
         let words = |value| changes(json!({"keywords": value})).0.keywords[0].1.clone();
         assert_eq!(
             words(json!(["ideas", "gifts", "ideas"])),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_found() {
+    fn all_invalid_properties_are_reported() {
         let (_, problems) = changes(json!({
             "displayName": 5, "active": "yes", "keywords": [1], "seoMetaInfo": "x", "error": 1,
         }));

@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_is_null_or_an_empty_array_as_documented() {
+    fn empty_fields_are_null_or_an_empty_array_as_documented() {
         let detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
         let body = body(&detail, Shape::Updated, "");
         for null in [
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_writes_its_parents_out_and_a_read_has_the_time() {
+    fn a_create_expands_its_parents_and_a_read_has_the_creation_date() {
         let detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
         let parents = json!([{
             "repositoryId": "mid",
@@ -541,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn own_properties_are_next_to_the_standard_ones_and_hide_none() {
+    fn custom_properties_are_included_and_do_not_override_standard_ones() {
         let mut detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
         let own = &mut detail.collection.custom_properties;
         own.insert("x_season".into(), Json(r#"{"a":[1,2]}"#.into()));

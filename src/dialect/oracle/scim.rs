@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_satisfies_what_is_true_of_it() {
+    fn an_item_matches_filters_that_are_true_of_it() {
         for filter in [
             r#"id eq "Cat1" and id co "CAT" and id ge "A""#,
             r#"displayName eq "STRASSE" and displayname sw "stra" and displayName ew "SSE""#,
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_does_not_satisfy_what_is_not() {
+    fn an_item_does_not_match_filters_that_are_false_of_it() {
         for filter in [
             // Ids are compared exactly.
             r#"id eq "cat1""#,
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_be_read_is_reported() {
+    fn malformed_filters_are_reported() {
         for (filter, says) in [
             ("", ""),
             ("id", ""),
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_where_an_item_must_have_one() {
+    fn ids_are_extracted_from_a_filter_that_requires_one_of_them() {
         let ids = |filter| {
             let node = Node::parse(filter).unwrap();
             node.ids().map(|ids| ids.join(" "))
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_ordered_by_what_they_have() {
+    fn sort_keys_are_read_from_the_properties_of_an_item() {
         let key = |name: &str| Path::of(name).key(&item(), false);
         assert_eq!(key("id"), Some(Key::Text("Cat1".into())));
         assert_eq!(key("displayName"), Some(Key::Text("strasse".into())));

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_is_asked_for_what_it_can_be() {
+    fn supported_filter_parts_are_pushed_down_to_the_database() {
         let taken = |q: &str, reads_default| {
             let mut search = search(q);
             let expression = search.take_expression(reads_default);
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_taken_where_nothing_else_is_said() {
+    fn ids_are_taken_only_from_a_filter_without_other_conditions() {
         let mut named = search(r#"(id eq "a" or repositoryId eq "b")"#);
         assert_eq!(named.take_ids().unwrap(), ["a", "b"]);
         assert!(named.conditions.is_empty());
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_has_names_and_directions() {
+    fn a_sort_order_consists_of_properties_and_directions() {
         let order = |sort: &str| {
             let mut search = Search::default();
             let set = search.set_order(sort, &SHOWN);
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_is_known_or_some_item_has_it() {
+    fn a_filter_property_must_be_known_or_present_in_an_item() {
         let missing = |q: &str| {
             let (scan, unverified) = search(q).scan(Clone::clone);
             let items = [json!({"id": "a"}), json!({"id": "b", "season": "winter"})];

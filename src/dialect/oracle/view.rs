@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_choose_and_exclude_leaves_out() {
+    fn fields_selects_properties_and_exclude_omits_them() {
         let chosen = view("fields=id,seoMetaInfo.seoTitle");
         assert!(chosen.wants("id") && chosen.wants("seoMetaInfo") && !chosen.wants("name"));
         let seo = json!({"seoTitle": "T", "seoKeywords": "K"});
@@ -420,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn names_reach_into_arrays() {
+    fn field_names_apply_to_array_elements() {
         let images = json!([{"path": "/a.png", "metadata": {"altText": "A", "titleText": "T"}}]);
         let cut = view("fields=categoryImages.metadata.altText").cut("categoryImages", images);
         assert_eq!(cut, json!([{"metadata": {"altText": "A"}}]));
     }
 
     #[test]
-    fn a_name_may_be_that_of_one_field() {
+    fn a_dotted_name_may_be_a_single_field() {
         let value = json!({"b": 1, "c.d": 2, "c": {"d": 3, "e": 4}, "c-": 5});
         let chosen = view("fields=x_a.b,x_a.c.d");
         assert!(chosen.wants("x_a.b") && chosen.wants("x_a") && !chosen.wants("x_a-"));
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_only_so_deep() {
+    fn the_depth_of_field_names_is_limited() {
         let parse = |parts: usize| {
             let name = vec!["a"; parts].join(".");
             let uri = format!("/?exclude={name}").parse().unwrap();
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_true_or_false() {
+    fn a_flag_must_be_true_or_false() {
         assert!(!view("showCategoryPaths=False").paths);
         let odd = Uri::from_static("/?showCategoryPaths=2");
         assert!(View::parse(&odd, Locale::trusted("en")).is_err());

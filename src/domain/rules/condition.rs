@@ -636,7 +636,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_they_are_written() {
+    fn durations_round_trip_and_malformed_ones_are_rejected() {
         for (text, micros) in [
             ("0s", 0),
             ("86400s", 86_400_000_000),

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_single_value_satisfies_is_found() {
+    fn conditions_that_no_single_value_satisfies_are_found() {
         for impossible_ones in [
             &[
                 ("price", "greater_than", &["5"][..]),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_products_own_fields_are_the_same_on_all_rows() {
+    fn product_fields_contradict_across_rows_but_row_fields_do_not() {
         let prices: &[_] = &[("price", "equals", &["1"][..]), ("price", "equals", &["2"])];
         assert_eq!(impossible(conditions(prices).iter(), false), [""; 0]);
         let titles: &[_] = &[("title", "equals", &["1"][..]), ("title", "equals", &["2"])];

@@ -410,7 +410,7 @@ proptest! {
     }
 
     #[test]
-    fn the_check_refuses_only_what_nothing_matches(
+    fn validation_rejects_only_rules_that_no_product_matches(
         conditions in vec(any_condition(), 2..5),
         product in any_product(),
     ) {
@@ -423,7 +423,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_warned_of_always_holds(
+    fn rules_with_a_warning_match_every_product(
         conditions in vec(any_condition(), 2..5),
         product in any_product(),
     ) {
@@ -434,7 +434,7 @@ proptest! {
     }
 
     #[test]
-    fn time_turns_nothing_before_the_next_turn(
+    fn no_verdict_changes_before_the_next_change_time(
         rules in vec(any_rules(), 1..8),
         product in any_product(),
     ) {
@@ -550,7 +550,7 @@ mod shop {
 }
 
 #[test]
-fn a_change_touches_few_collections_of_a_shop_that_stay_as_they_are() {
+fn a_product_change_touches_few_collections_in_vain() {
     const RULES: usize = 2_000;
     let rules: Vec<_> = (0..RULES).map(shop::rules).collect();
     let set = set_of(&rules);
@@ -625,7 +625,7 @@ fn membership_is_a_fact_that_is_compared_by_id() {
 }
 
 #[test]
-fn chains_are_counted_and_circles_found() {
+fn chains_are_measured_and_cycles_are_detected() {
     let link = |from: usize, to: usize| (id(from), membership(Operator::In, &[id(to).as_str()]));
     let mut set = RuleSet::new((0..8).map(|n| link(n, n + 1)));
     for n in 0..9 {
@@ -638,7 +638,7 @@ fn chains_are_counted_and_circles_found() {
 }
 
 #[test]
-fn nothing_is_left_of_removed_collections() {
+fn removed_collections_leave_no_predicates_behind() {
     let rules: Vec<_> = (0..300).map(shop::rules).collect();
     let mut set = set_of(&rules);
     let facts = Facts::of(&shop::product(0), NOW);
@@ -656,7 +656,7 @@ fn nothing_is_left_of_removed_collections() {
 }
 
 #[test]
-fn an_explanation_has_what_each_condition_saw() {
+fn an_explanation_has_the_values_that_each_condition_saw() {
     let product = shop::product(2);
     let facts = Facts::of(&product, NOW);
     let row = Group::of_one_row(

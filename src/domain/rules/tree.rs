@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_sees_what_rules_mean_not_how_they_are_written() {
+    fn the_hash_depends_on_the_meaning_of_rules_not_their_form() {
         let cheap = condition(Field::Price, Operator::LessThan, "10");
         let same = condition(Field::Price, Operator::LessThan, "10.00");
         let red = condition(Field::Title, Operator::Contains, "red");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_in_a_group_has_its_part_in_the_hash() {
+    fn the_hash_covers_nested_groups() {
         let red = condition(Field::Title, Operator::Contains, "red");
         let blue = condition(Field::Title, Operator::Contains, "blue");
         let nested = |inner: Vec<Condition>| Rules {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_the_flat_form_stays() {
+    fn the_hash_of_flat_rules_is_stable() {
         for (value, canonical) in [
             ("10", "10"),
             ("010.500", "10.5"),
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused_only_where_all_must_hold_in_one_row() {
+    fn contradictions_are_rejected_only_if_all_must_hold_in_one_row() {
         let price = |operator, value| condition(Field::Price, operator, value);
         let impossible = vec![
             price(Operator::GreaterThan, "100"),
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_back() {
+    fn field_and_operator_names_round_trip() {
         for field in Field::NAMED {
             assert_eq!(Field::from_name(&field.name()), Some(field));
         }
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_counted_and_typed() {
+    fn the_number_and_types_of_operands_are_validated() {
         let decimals = |values: &[&str]| {
             let values = values.iter();
             values
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_tells_values_and_their_types_apart() {
+    fn the_hash_distinguishes_values_and_their_types() {
         let attribute = |operands| all(vec![with("attributes.x", Operator::Equals, operands)]);
         let text = attribute(texts(&["1"])).hash();
         let number = attribute(vec![Operand::Decimal("1".into())]).hash();
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn opposites_of_which_one_must_hold_are_warned_of() {
+    fn alternatives_that_always_hold_cause_a_warning() {
         let any = |conditions| row(Combinator::Any, conditions);
         let red = condition(Field::Title, Operator::Equals, "Red");
         let not_red = condition(Field::Title, Operator::NotEquals, "red");

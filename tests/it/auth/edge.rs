@@ -26,7 +26,7 @@ fn flags() -> Flags {
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_passes_the_layers_around_and_none_within(
+async fn an_unauthenticated_request_passes_only_the_outer_layers(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, flags()).await;
@@ -80,7 +80,7 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form(
+async fn a_401_response_at_an_unknown_path_has_no_dialect_s_format(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, flags()).await;
@@ -103,7 +103,7 @@ async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form(
 
 #[rstest]
 #[tokio::test]
-async fn a_look_up_of_a_key_is_under_the_requests_deadline(
+async fn an_api_key_lookup_is_subject_to_the_request_deadline(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {

@@ -38,7 +38,7 @@ const READ: &str = "collections.read";
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_refused_for_anything_that_does_not_hold(
+async fn only_tokens_with_valid_claims_and_signatures_are_accepted(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn block(page: &str, language: &str) -> String {
 /// Settings and claims are those in the guide for the issuer.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_as_keycloak_and_auth0_make_them_are_accepted(
+async fn the_tokens_in_the_keycloak_and_auth0_guides_are_accepted(
     #[values(Sqlite, Postgres)] engine: Engine,
     #[values("keycloak", "auth0")] page: &str,
 ) {
@@ -160,7 +160,9 @@ async fn tokens_as_keycloak_and_auth0_make_them_are_accepted(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_and_algorithms_are_settings(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn claim_names_leeway_and_algorithms_are_configurable(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
@@ -240,7 +242,7 @@ impl Published {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_key_is_fetched_and_not_more_often_than_is_set(
+async fn unknown_keys_are_fetched_at_most_once_per_refetch_interval(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let published = Published::default();
@@ -265,7 +267,7 @@ async fn an_unknown_key_is_fetched_and_not_more_often_than_is_set(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails(
+async fn keys_are_replaced_and_cached_ones_are_used_while_fetching_fails(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let published = Published::default();
@@ -312,9 +314,7 @@ async fn write(server: &Server, token: &str, id: &str) -> String {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subject_is_short_and_printable_on_both_engines_alike(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn long_or_unprintable_subjects_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
@@ -349,9 +349,7 @@ async fn a_subject_is_short_and_printable_on_both_engines_alike(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_as_large_as_a_head_may_be_work_on_both_engines_alike(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn very_large_claims_are_accepted(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");

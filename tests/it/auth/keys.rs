@@ -53,7 +53,7 @@ fn flags() -> Flags {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_made_listed_and_revoked(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_key_is_created_listed_and_revoked(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::start(engine, flags()).await;
     assert_eq!(endcap(&server, &["key", "list"]), "");
     let more = ["--tenant", "b", "--expires-in", "90d"];
@@ -114,7 +114,9 @@ const CREATE: [&str; 8] = [
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_says_in_which_database_it_is(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn commands_that_write_report_the_database_they_used(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let named = match engine {
         Engine::Sqlite => server.database.strip_prefix("sqlite://").unwrap(),
@@ -133,7 +135,7 @@ async fn what_is_written_says_in_which_database_it_is(#[values(Sqlite, Postgres)
 }
 
 #[test]
-fn a_new_database_is_made_only_where_that_is_asked_for() {
+fn a_new_database_is_created_only_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let database = ["--data-dir".to_owned(), data.display().to_string()];
@@ -160,7 +162,7 @@ fn a_new_database_is_made_only_where_that_is_asked_for() {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_database_is_remembered_for_the_cache_time(
+async fn a_revoked_database_key_is_accepted_while_it_is_cached(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -179,7 +181,7 @@ async fn a_key_of_the_database_is_remembered_for_the_cache_time(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_keys_is_read_again_when_it_changes(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_key_file_is_reloaded_when_it_changes(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.toml");
     let (first, first_line) = file_key("*", &[Scope::CollectionsRead], None);
@@ -205,9 +207,7 @@ async fn a_file_of_keys_is_read_again_when_it_changes(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_may_have_the_names_that_dialects_have_for_scopes(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_key_file_may_use_a_dialect_s_scope_names(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.toml");
     let (key, lines) = file_key("*", &[Scope::CollectionsRead], None);
@@ -223,7 +223,9 @@ async fn a_file_may_have_the_names_that_dialects_have_for_scopes(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_for_a_file_have_no_key(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_toml_output_of_key_create_does_not_contain_the_key(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::start(engine, flags()).await;
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()

@@ -42,7 +42,7 @@ pub(crate) async fn line(log: &Path, is_it: impl Fn(&Value) -> bool) -> Value {
 }
 
 #[tokio::test]
-async fn the_log_says_why_and_who_and_has_no_credential() {
+async fn the_log_has_the_reason_and_the_subject_but_no_credential() {
     let folder = tempfile::tempdir().unwrap();
     let [log, keys] = ["log", "keys"].map(|name| folder.path().join(name));
     let (good, entry) = file_key("*", &[Scope::Admin], None);

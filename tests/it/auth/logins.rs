@@ -84,7 +84,9 @@ async fn select(server: &Server, sql: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_whose_secret_is_rotated_ends_its_logins(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn rotating_the_secret_of_a_key_revokes_its_logins(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.toml");
     let (first, id) = key::generate();
@@ -132,7 +134,7 @@ async fn a_key_whose_secret_is_rotated_ends_its_logins(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_over_at_its_absolute_end_however_often_it_is_renewed(
+async fn a_login_expires_at_its_maximum_lifetime_despite_refreshes(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -167,7 +169,7 @@ async fn a_login_is_over_at_its_absolute_end_however_often_it_is_renewed(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_says_that_it_lasts_no_longer_than_its_key(
+async fn expires_in_of_a_token_does_not_exceed_its_key_s_lifetime(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, flags()).await;
@@ -192,7 +194,7 @@ async fn replicas<const N: usize>(flags: &Flags) -> [Server; N] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_without_a_file_for_the_secret_take_each_others_tokens() {
+async fn replicas_without_a_secret_file_accept_each_other_s_tokens() {
     let servers: [Server; 3] = replicas(&flags()).await;
     let key = new_key(&servers[0], "shop", &["admin"], &[]);
     let first = join_all(servers.iter().map(|server| token(server, "login", &key))).await;
@@ -206,7 +208,7 @@ async fn replicas_without_a_file_for_the_secret_take_each_others_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_ends_all_tokens_of_its_login_on_every_replica() {
+async fn a_logout_revokes_all_tokens_of_its_login_on_every_replica() {
     let [a, b]: [Server; 2] = replicas(&flags()).await;
     let key = new_key(&a, "shop", &["admin"], &[]);
     let first = token(&a, "login", &key).await;
@@ -232,7 +234,7 @@ async fn a_logout_ends_all_tokens_of_its_login_on_every_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_outlive_one_rotation_of_the_secret_and_not_two() {
+async fn tokens_survive_one_rotation_of_the_secret_but_not_two() {
     let database = postgres::new_database().await;
     let start = async || Server::start_at(Some(database.clone()), flags()).await;
     let a = start().await;
@@ -254,7 +256,7 @@ async fn tokens_outlive_one_rotation_of_the_secret_and_not_two() {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_makes_a_token_from_what_the_database_has(
+async fn a_token_cannot_be_forged_from_the_contents_of_the_database(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, flags()).await;
@@ -290,7 +292,7 @@ async fn nobody_makes_a_token_from_what_the_database_has(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_has_no_more_logins_than_it_may_and_the_oldest_give_way(
+async fn logins_per_key_are_limited_and_the_oldest_are_revoked(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -314,7 +316,9 @@ async fn a_key_has_no_more_logins_than_it_may_and_the_oldest_give_way(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_counts_for_the_rate_of_its_caller(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_login_counts_towards_its_caller_s_rate_limit(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         rate_per_caller: Some("3/1h".into()),
         ..flags()
@@ -332,7 +336,7 @@ async fn a_login_counts_for_the_rate_of_its_caller(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn logins_that_are_over_are_swept(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn expired_logins_are_swept(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         login_max_lifetime: Some("1s".into()),
         sweep_interval: Some("50ms".into()),
@@ -353,7 +357,9 @@ async fn logins_that_are_over_are_swept(#[values(Sqlite, Postgres)] engine: Engi
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_come_at_once_get_one_secret(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_stores_get_the_same_secret_and_its_rotation(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::start(engine, flags()).await;
     let mut database = endcap::app::config(&Flags::default(), None)
         .unwrap()

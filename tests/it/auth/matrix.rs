@@ -342,7 +342,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
 
 /// The scope of an RPC that is missing in the matrix would not be tested.
 #[test]
-fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
+fn every_rpc_is_in_the_matrix_as_the_read_or_write_it_is() {
     let of_proto = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let mut of_proto: Vec<_> = of_proto
         .file
@@ -373,7 +373,9 @@ fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
 /// message is not decoded.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_scope_is_checked_before_the_message_is_decoded(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -397,7 +399,7 @@ async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres
 /// rejects a caller without the scope before any of the body arrives.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_scope_is_asked_before_a_body_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_scope_is_checked_before_the_body_arrives(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -746,7 +748,9 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn each_protocol_each_operation_each_credential(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn operations_of_grpc_and_the_dialects_check_each_kind_of_token(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let (jwks, keys_file) = (folder.path().join("jwks"), folder.path().join("keys"));
     let issuer = Issuer::new("k1");

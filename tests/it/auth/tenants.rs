@@ -105,7 +105,7 @@ async fn a_mistyped_tenant_is_refused_in_each_protocol(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_list_tells_a_credential_of_other_tenants_nothing(
+async fn the_tenant_list_is_not_disclosed_to_credentials_of_other_tenants(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {

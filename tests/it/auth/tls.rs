@@ -228,7 +228,7 @@ async fn grpcurl_calls_with_a_key_or_a_certificate(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn rest_and_the_programs_own_client_speak_tls(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn rest_and_the_command_line_client_support_tls(#[values(Sqlite, Postgres)] engine: Engine) {
     let (folder, authority, flags) = set_up();
     let dns = SanType::DnsName("importer.example".try_into().unwrap());
     let holder = authority.issue(folder.path(), "client", vec![dns]);
@@ -260,7 +260,7 @@ async fn rest_and_the_programs_own_client_speak_tls(#[values(Sqlite, Postgres)] 
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchanged_certificate_is_served_without_a_restart(
+async fn a_replaced_certificate_is_served_without_a_restart(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (folder, first, flags) = set_up();
@@ -292,7 +292,7 @@ async fn an_exchanged_certificate_is_served_without_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_handshake_and_the_first_head_have_one_timeout() {
+async fn the_header_timeout_also_covers_the_tls_handshake() {
     let (_folder, authority, flags) = set_up();
     let flags = Flags {
         header_timeout: Some("1s".into()),

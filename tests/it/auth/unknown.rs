@@ -72,7 +72,7 @@ fn peer(address: &str) -> Option<Peer> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_keys_reach_the_database_no_more_often_than_the_rate() {
+async fn lookups_of_unknown_keys_are_rate_limited_per_address() {
     let folder = tempfile::tempdir().unwrap();
     for database_url in [None, Some(postgres::new_database().await)] {
         let flags = Flags {
@@ -114,7 +114,7 @@ async fn made_up_keys_reach_the_database_no_more_often_than_the_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_refused_is_not_looked_up_again_at_once() {
+async fn a_rejected_key_is_not_looked_up_again_while_it_is_cached() {
     let folder = tempfile::tempdir().unwrap();
     for database_url in [None, Some(postgres::new_database().await)] {
         let flags = Flags {
@@ -143,7 +143,7 @@ async fn a_key_that_was_refused_is_not_looked_up_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_login_tokens_reach_the_database_once_a_second_at_most() {
+async fn forged_login_tokens_cause_at_most_one_lookup_per_second() {
     let folder = tempfile::tempdir().unwrap();
     for database_url in [None, Some(postgres::new_database().await)] {
         let flags = Flags {

@@ -85,7 +85,7 @@ fn is_as_said(said: &str, printed: &str) -> bool {
 }
 
 #[test]
-fn an_ellipsis_is_any_text() {
+fn an_ellipsis_matches_any_text() {
     assert!(is_as_said("a …\nd", "a b\nc\nd\n"));
     assert!(is_as_said("…c…", "a b\nc\nd\n"));
     assert!(!is_as_said("a", "a b"));
@@ -191,7 +191,9 @@ async fn run(page: &Page, engine: Engine) -> Vec<String> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_pages_show_works_as_written(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_commands_of_the_documentation_work_as_written(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     // Two pages at the same time, because they mostly wait for their commands.
     let turns = Arc::new(Semaphore::new(2));
     let mut running = JoinSet::new();
@@ -207,7 +209,7 @@ async fn what_pages_show_works_as_written(#[values(Sqlite, Postgres)] engine: En
 }
 
 #[test]
-fn what_is_not_run_is_listed_with_a_reason() {
+fn each_entry_of_the_not_run_list_matches_a_block_and_has_a_reason() {
     let pages = pages();
     let all = pages.iter().flat_map(|page| {
         let blocks = blocks(page).into_iter();
@@ -228,7 +230,7 @@ fn what_is_not_run_is_listed_with_a_reason() {
 
 /// Shell, JSON and TOML blocks are parsed even if they are not run.
 #[test]
-fn each_block_is_what_its_language_says() {
+fn shell_json_and_toml_blocks_parse_and_other_languages_are_known() {
     const OTHER: [&str; 8] = [
         "text",
         "sql",

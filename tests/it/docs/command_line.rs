@@ -24,7 +24,7 @@ fn reference(command: &mut clap::Command, path: &str, text: &mut String) {
 }
 
 #[test]
-fn the_reference_of_the_command_line_is_its_help() {
+fn the_command_line_reference_matches_the_help() {
     let mut command = endcap::cli::command().term_width(100);
     command.build();
     let mut text = String::new();

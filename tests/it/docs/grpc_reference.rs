@@ -178,7 +178,7 @@ fn reference() -> String {
 }
 
 #[test]
-fn the_reference_of_grpc_is_the_proto() {
+fn the_grpc_reference_matches_the_proto() {
     generated_after(
         "docs/reference/grpc.md",
         "<!-- Generated from the proto",

@@ -84,7 +84,7 @@ fn problem(page: &Page, target: &str) -> Option<String> {
 }
 
 #[test]
-fn links_lead_to_files_and_headlines() {
+fn links_point_to_existing_files_and_headings() {
     let pages = pages();
     let all: Vec<_> = pages
         .iter()
@@ -99,7 +99,7 @@ fn links_lead_to_files_and_headlines() {
 }
 
 #[test]
-fn the_index_leads_to_every_page() {
+fn the_index_links_to_every_page() {
     let index = Page::read(Path::new("docs/README.md"));
     let named: BTreeSet<_> = links(&index)
         .iter()
@@ -143,7 +143,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn what_sources_and_messages_name_is_there() {
+fn documents_named_in_sources_and_messages_exist() {
     let root = Path::new(ROOT);
     let mut all = vec![root.join("Cargo.toml"), root.join("build.rs")];
     for directory in [

@@ -90,7 +90,7 @@ fn lines() -> BTreeSet<Line> {
 }
 
 #[test]
-fn every_line_of_the_log_is_listed_and_its_fields_are_explained() {
+fn every_log_message_is_listed_and_its_fields_are_documented() {
     let lines = lines();
     assert!(lines.len() > 25, "{lines:#?}");
     let mut by_message = BTreeMap::<_, BTreeSet<_>>::new();

@@ -10,7 +10,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn tls_and_a_key_work_as_written() {
+fn the_commands_of_the_tls_guide_work_as_written() {
     let page = Page::read(Path::new("docs/how-to/tls.md"));
     let blocks = page.text.split("```sh\n").skip(1);
     let blocks: Vec<_> = blocks

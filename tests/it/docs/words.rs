@@ -74,7 +74,7 @@ fn has(text: &str, words: &str) -> bool {
 }
 
 #[test]
-fn the_terms_of_the_field_are_found() {
+fn the_glossary_contains_the_terms_of_the_field() {
     let glossary = Page::read(Path::new("docs/concepts/glossary.md"));
     let glossary = glossary.text.to_lowercase();
     let missing: Vec<_> = TERMS
@@ -85,7 +85,7 @@ fn the_terms_of_the_field_are_found() {
 }
 
 #[test]
-fn no_idiom_is_where_a_term_exists() {
+fn user_facing_texts_contain_no_private_idioms() {
     let mut found = BTreeSet::new();
     for (place, text) in texts() {
         // A line may break within an idiom.

@@ -35,7 +35,7 @@ pub(crate) fn limited(served: &Command, blocks: u32) -> Command {
 
 /// Files of the server may grow to 2 MiB.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_reported_reads_go_on_and_so_do_writes_when_there_is_room() {
+async fn a_full_disk_rejects_writes_but_not_reads_until_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     let served = endcap(folder.path(), None);
     let running = start(limited(&served, 4_096));

@@ -86,7 +86,7 @@ async fn no_connection_leaked(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_in_the_middle_of_a_write_undoes_it_and_is_reported() {
+async fn a_connection_lost_during_a_write_rolls_it_back_and_is_reported() {
     for fault in [Fault::Cut, Fault::Reset] {
         let (proxy, server) = behind_a_proxy().await;
         let mut client = server.grpc().await;
@@ -112,7 +112,7 @@ async fn a_connection_lost_in_the_middle_of_a_write_undoes_it_and_is_reported() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_died_unused_cost_no_request() {
+async fn dead_idle_connections_fail_no_request() {
     let (proxy, server) = behind_a_proxy().await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
@@ -129,7 +129,7 @@ async fn connections_that_died_unused_cost_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_refuses_is_reported_in_each_protocol_and_is_found_again() {
+async fn an_unreachable_database_is_reported_in_each_protocol_until_it_is_back() {
     let (proxy, server) = behind_a_proxy().await;
     create(&mut server.grpc().await, "a").await;
     proxy.set(Fault::Cut);
@@ -193,7 +193,7 @@ async fn is_ready(server: &Server, expected: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_hangs_holds_no_request_longer_than_its_deadline() {
+async fn a_hanging_database_delays_no_request_beyond_its_deadline() {
     let (proxy, server) = behind_a_proxy().await;
     let client = server.grpc().await;
     create(&mut client.clone(), "a").await;
@@ -225,7 +225,7 @@ async fn a_database_that_hangs_holds_no_request_longer_than_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_stops_and_starts_under_the_service() {
+async fn acknowledged_writes_survive_restarts_of_postgres() {
     let cluster = Cluster::start();
     let server = Server::start_at(Some(cluster.url()), flags()).await;
     let client = server.grpc().await;
@@ -273,7 +273,7 @@ async fn postgres_stops_and_starts_under_the_service() {
 }
 
 #[tokio::test]
-async fn serialization_failures_are_tried_again_and_not_without_end() {
+async fn serialization_failures_are_retried_a_limited_number_of_times() {
     let server = Server::start(Engine::Postgres, Flags::default()).await;
     let mut client = server.grpc().await;
     create(&mut client, "a").await;

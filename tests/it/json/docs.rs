@@ -27,7 +27,7 @@ fn table() -> String {
 }
 
 #[test]
-fn the_routes_are_those_of_the_proto() {
+fn the_documented_routes_match_the_proto() {
     let page = fs::read_to_string(PAGE).unwrap();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();

@@ -50,7 +50,7 @@ fn violations(error: &Value) -> Vec<(&str, &str)> {
 
 #[rstest]
 #[tokio::test]
-async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn ids_may_contain_path_delimiters(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let products = [
         "50% off:a/b",
@@ -103,7 +103,9 @@ async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn malformed_requests_are_rejected_with_the_invalid_field(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let create = |body: &str| {
         let request = send(&server, "POST", "/v1/collections");
@@ -179,7 +181,7 @@ async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test]
-async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn both_spellings_of_a_field_are_accepted(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let body = json!({"id": "a", "internal_name": "N", "texts": {"en": {"display_name": "A"}}});
     let (status, made) =
@@ -203,7 +205,7 @@ async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn routes_that_there_are_not_are_reported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn unknown_routes_and_methods_are_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     for (method, target, allowed) in [
         ("PUT", "/v1/collections/a", "DELETE, GET, PATCH"),
@@ -234,7 +236,7 @@ async fn routes_that_there_are_not_are_reported(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let made = whole(create(&server, "a").send().await.unwrap()).await;
     let etag = made.2["collection"]["etag"].as_str().unwrap();
@@ -311,7 +313,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn a_request_under_the_same_key_gets_the_first_answer(
+async fn a_retry_with_the_same_idempotency_key_gets_the_first_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -362,7 +364,9 @@ async fn the_tenant_is_a_header_or_a_parameter(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_asked_for_and_scopes_hold(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn authentication_is_required_and_scopes_are_enforced(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -420,9 +424,7 @@ async fn bodies_are_limited(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn a_caller_over_its_rate_limit_learns_when_to_retry(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_caller_over_its_rate_limit_gets_retry_after(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         rate_per_caller: Some("1/1h".into()),
         ..Flags::default()
@@ -472,7 +474,7 @@ async fn a_request_is_counted_once() {
 
 #[rstest]
 #[tokio::test]
-async fn a_browser_may_update(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_cors_preflight_allows_updates(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         cors_origins: Some("https://shop.example".into()),
         ..Flags::default()
@@ -497,7 +499,7 @@ async fn a_browser_may_update(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn the_description_can_be_switched_off(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_openapi_description_can_be_disabled(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         reflection: Some("false".into()),
         ..Flags::default()

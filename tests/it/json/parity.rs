@@ -311,9 +311,7 @@ fn fitting<'a>(all: &'a [Binding], name: &str, json: &Value) -> Vec<&'a Binding>
 
 #[rstest]
 #[tokio::test]
-async fn every_method_answers_what_it_answers_over_grpc(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn every_method_responds_over_json_as_over_grpc(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let channel = Channel::from_shared(server.grpc.clone()).unwrap();
     let mut client = Grpc::new(channel.connect().await.unwrap());
@@ -351,7 +349,9 @@ async fn every_method_answers_what_it_answers_over_grpc(
 /// The messages may be invalid.
 #[rstest]
 #[tokio::test]
-async fn any_message_is_answered_alike(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn random_messages_get_the_same_response_over_json_and_grpc(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let channel = Channel::from_shared(server.grpc.clone()).unwrap();
     let mut client = Grpc::new(channel.connect().await.unwrap());

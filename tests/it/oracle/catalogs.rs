@@ -11,7 +11,9 @@ use crate::harness::Server;
 
 #[rstest]
 #[tokio::test]
-async fn a_list_of_products_has_what_was_asked_for(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn list_products_applies_its_filters_and_pagination(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     for (id, parent, products) in [
@@ -124,7 +126,9 @@ async fn a_list_of_products_has_what_was_asked_for(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn products_are_listed_below_so_many_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn including_children_is_limited_to_a_number_of_collections(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_expanded: Some("2".into()),
         ..Flags::default()
@@ -145,7 +149,7 @@ async fn products_are_listed_below_so_many_collections(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test]
-async fn the_catalog_and_the_locales_are_those_of_the_settings(
+async fn the_catalog_and_the_locales_match_the_settings(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {

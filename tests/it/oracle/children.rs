@@ -15,7 +15,9 @@ use crate::harness::{Server, append, mutate};
 
 #[rstest]
 #[tokio::test]
-async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_product_operation_results_in_the_expected_order(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let one = json!({"fromStart": 0, "fromEnd": 0, "to": 2});
     let two = json!({"fromStart": "2", "fromEnd": "3", "to": "0"});
     let cases = [
@@ -87,7 +89,7 @@ async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn each_error_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
     let range = |start: i64, end: i64, to: i64| json!({"op": "move", "moves": [{"fromStart": start, "fromEnd": end, "to": to}]});
     let append = |ids: &[&str]| json!({"type": "appendProducts", "products": ids});
     let cases = [
@@ -178,7 +180,9 @@ async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn moves_apply_in_order_or_not_at_all(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_list_of_moves_with_an_invalid_one_is_rejected_as_a_whole(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 4).await;
@@ -194,7 +198,9 @@ async fn moves_apply_in_order_or_not_at_all(#[values(Sqlite, Postgres)] engine: 
 
 #[rstest]
 #[tokio::test]
-async fn properties_parent_and_products_change_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn one_update_can_change_properties_parent_and_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("parent", None, 0).await;
@@ -216,7 +222,7 @@ async fn properties_parent_and_products_change_at_once(#[values(Sqlite, Postgres
 
 #[rstest]
 #[tokio::test]
-async fn unknown_collections_have_the_code_of_what_was_asked(
+async fn unknown_collections_have_the_error_code_of_the_operation(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -234,7 +240,7 @@ async fn unknown_collections_have_the_code_of_what_was_asked(
 
 #[rstest]
 #[tokio::test]
-async fn lists_can_be_left_out(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn lists_can_be_excluded_from_the_response(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 2).await;
@@ -264,9 +270,7 @@ async fn fill(server: &Server, id: &str, products: usize) {
 
 #[rstest]
 #[tokio::test]
-async fn long_lists_are_answered_part_by_part_and_whole(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn long_lists_are_returned_completely(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -292,7 +296,7 @@ async fn long_lists_are_answered_part_by_part_and_whole(
 
 #[rstest]
 #[tokio::test]
-async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn stalled_readers_hold_no_database_connection(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         request_timeout: Some("3s".into()),
         database_max_connections: Some("2".into()),
@@ -339,7 +343,7 @@ fn operands() -> [(&'static str, Value); 6] {
 
 #[rstest]
 #[tokio::test]
-async fn what_a_request_can_t_do_is_refused_and_not_left_out(
+async fn unsupported_fields_are_rejected_and_not_ignored(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -67,7 +67,7 @@ impl Client<'_> {
 
 #[rstest]
 #[tokio::test]
-async fn an_importer_works_as_it_did(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_typical_import_client_works(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         // Short, so that the import has to log in again.

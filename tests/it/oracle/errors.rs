@@ -11,7 +11,9 @@ use crate::harness::Server;
 
 #[rstest]
 #[tokio::test]
-async fn writes_need_a_language_and_reads_do_not(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn writes_require_a_language_header_and_reads_do_not(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let body = json!({"properties": {"id": "a", "displayName": "A"}});
@@ -30,7 +32,7 @@ async fn writes_need_a_language_and_reads_do_not(#[values(Sqlite, Postgres)] eng
 
 #[rstest]
 #[tokio::test]
-async fn languages_can_be_limited(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn only_configured_locales_are_accepted(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         locales: Some("en,fr".into()),
         ..Flags::default()
@@ -51,7 +53,9 @@ async fn languages_can_be_limited(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn a_create_needs_a_name_and_an_id_that_is_free(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_create_requires_a_display_name_and_an_unused_id(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     for body in [
@@ -110,7 +114,7 @@ async fn several_problems_are_reported_at_once(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn unreadable_request_bodies_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_body_size: Some("64KiB".into()),
         ..Flags::default()
@@ -153,7 +157,9 @@ async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn roots_stay_as_they_are(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn roots_cannot_be_deactivated_but_can_be_renamed(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     for root in ["rootCategory", "nonNavigableCategory"] {
@@ -174,7 +180,7 @@ async fn roots_stay_as_they_are(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn a_stale_version_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_stale_if_match_is_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -205,7 +211,7 @@ async fn a_stale_version_is_refused(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test]
-async fn addresses_may_end_in_a_slash_and_have_another_prefix(
+async fn paths_may_end_in_a_slash_or_use_the_ccadminui_prefix(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -236,7 +242,7 @@ async fn addresses_may_end_in_a_slash_and_have_another_prefix(
 
 #[rstest]
 #[tokio::test]
-async fn a_request_that_comes_again_gets_the_first_answer(
+async fn a_repeated_idempotency_key_returns_the_first_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -320,7 +326,7 @@ fn filled(description: &Value, schema: &Value, value: &Value, form: usize) -> Va
 
 #[rstest]
 #[tokio::test]
-async fn whatever_is_wrong_is_reported_once_and_the_first_at_the_top(
+async fn each_error_is_reported_once_and_the_first_sets_the_error_code(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

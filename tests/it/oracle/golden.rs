@@ -106,7 +106,7 @@ fn sample_response() -> Value {
 /// documented.
 #[rstest]
 #[tokio::test]
-async fn the_sample_request_is_answered_with_the_sample_response(
+async fn the_sample_request_returns_the_sample_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -141,7 +141,7 @@ async fn the_sample_request_is_answered_with_the_sample_response(
 
 #[rstest]
 #[tokio::test]
-async fn the_sample_request_is_taken_as_it_is_printed(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_sample_request_is_accepted_unmodified(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("cat50056", None, 0).await;
@@ -159,7 +159,7 @@ async fn the_sample_request_is_taken_as_it_is_printed(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
-async fn the_example_inputs_remove_products_and_move_a_group(
+async fn the_example_bodies_remove_products_and_move_a_range(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -184,7 +184,7 @@ async fn the_example_inputs_remove_products_and_move_a_group(
 
 #[rstest]
 #[tokio::test]
-async fn a_create_is_answered_as_its_example_is(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_create_response_has_the_documented_fields(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let properties = json!({"id": "cat90020", "displayName": "Electronics"});
@@ -208,7 +208,7 @@ async fn a_create_is_answered_as_its_example_is(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn a_move_and_an_assignment_are_answered_as_their_examples_are(
+async fn move_and_assign_return_the_documented_responses(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

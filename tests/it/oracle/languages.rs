@@ -50,7 +50,7 @@ async fn stored(server: &Server, id: &str) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn texts_are_looked_up_along_the_tag(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn texts_fall_back_along_the_language_tag(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     post_in(&admin, "en", named("a", "Lamp")).await;
@@ -89,7 +89,9 @@ async fn texts_are_looked_up_along_the_tag(#[values(Sqlite, Postgres)] engine: E
 
 #[rstest]
 #[tokio::test]
-async fn a_write_goes_where_its_readers_look(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_write_updates_the_locale_that_reads_resolve_to(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     // As Oracle's own SDK sends it with every call.
@@ -165,7 +167,9 @@ async fn a_write_goes_where_its_readers_look(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn locales_that_are_listed_stand_for_themselves(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_request_locale_maps_to_the_closest_configured_locale(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         locales: Some("en,fr,fr-CA,zh-Hant".into()),
         ..Flags::default()
@@ -200,7 +204,7 @@ async fn locales_that_are_listed_stand_for_themselves(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
-async fn alt_texts_titles_and_keywords_are_of_a_language(
+async fn image_texts_and_keywords_are_stored_per_language(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -269,7 +273,9 @@ async fn alt_texts_titles_and_keywords_are_of_a_language(
 
 #[rstest]
 #[tokio::test]
-async fn one_image_with_texts_alone_keeps_its_path(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn an_image_update_with_only_texts_keeps_the_path(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -304,7 +310,9 @@ async fn one_image_with_texts_alone_keeps_its_path(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn the_default_locale_keeps_a_display_name(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_display_name_of_the_default_locale_cannot_be_cleared(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     post_in(&admin, "en", named("a", "Lamp")).await;
@@ -328,7 +336,9 @@ async fn the_default_locale_keeps_a_display_name(#[values(Sqlite, Postgres)] eng
 
 #[rstest]
 #[tokio::test]
-async fn a_list_looks_at_what_its_reader_is_shown(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn lists_filter_and_sort_by_the_texts_of_the_requested_language(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     for (id, english, french) in [

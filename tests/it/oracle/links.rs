@@ -87,7 +87,7 @@ async fn a_collection_is_moved_linked_reordered_and_unlinked(
 
 #[rstest]
 #[tokio::test]
-async fn a_move_that_can_t_be_has_its_code_and_changes_nothing(
+async fn an_invalid_move_returns_its_error_code_and_changes_nothing(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -184,7 +184,7 @@ async fn a_move_that_can_t_be_has_its_code_and_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known(
+async fn a_move_changes_the_etags_of_child_and_parents_and_is_idempotent(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -222,7 +222,9 @@ async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known(
 
 #[rstest]
 #[tokio::test]
-async fn a_tree_is_deleted_from_its_leaves(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn only_a_collection_without_children_can_be_deleted(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;

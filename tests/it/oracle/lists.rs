@@ -53,7 +53,9 @@ const NO_ROOTS: &str = "?filterRootCategories=true";
 
 #[rstest]
 #[tokio::test]
-async fn collections_are_found_by_what_they_are(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn collections_are_filtered_by_name_ids_and_query(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -94,7 +96,7 @@ async fn collections_are_found_by_what_they_are(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn only_what_is_shown_itself_or_by_a_parent_is_active(
+async fn only_active_filters_by_the_effective_active_flag(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -123,7 +125,7 @@ async fn only_what_is_shown_itself_or_by_a_parent_is_active(
 
 #[rstest]
 #[tokio::test]
-async fn a_list_has_an_order_pages_and_the_fields_asked_for(
+async fn a_list_is_sorted_paged_and_limited_to_the_requested_fields(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -205,7 +207,7 @@ fn tree(collection: &Value) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn what_stands_below_is_written_out_so_many_levels(
+async fn descendants_are_expanded_to_the_requested_depth(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -276,9 +278,7 @@ async fn what_stands_below_is_written_out_so_many_levels(
 
 #[rstest]
 #[tokio::test]
-async fn child_products_are_written_out_as_far_as_they_are_known(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn only_registered_child_products_are_expanded(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 2).await;
@@ -299,9 +299,7 @@ async fn child_products_are_written_out_as_far_as_they_are_known(
 
 #[rstest]
 #[tokio::test]
-async fn an_account_has_its_roots_before_it_has_anything_else(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn a_new_tenant_lists_its_root_collections(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let roots = "nonNavigableCategory rootCategory";
@@ -332,7 +330,7 @@ async fn an_account_has_its_roots_before_it_has_anything_else(
 
 #[rstest]
 #[tokio::test]
-async fn a_list_in_another_language_is_in_it(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn category_paths_use_the_requested_language(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -346,7 +344,7 @@ async fn a_list_in_another_language_is_in_it(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_listed_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_list_requests_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -404,7 +402,7 @@ async fn what_can_t_be_listed_is_reported(#[values(Sqlite, Postgres)] engine: En
 
 #[rstest]
 #[tokio::test]
-async fn no_more_is_written_out_than_the_limit_says(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn expansion_is_limited_by_max_expanded(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_expanded: Some("4".into()),
         ..Flags::default()
@@ -432,9 +430,7 @@ async fn no_more_is_written_out_than_the_limit_says(#[values(Sqlite, Postgres)] 
 /// very many paths.
 #[rstest]
 #[tokio::test]
-async fn many_ways_to_few_collections_are_not_all_written_out(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn max_expanded_limits_a_graph_with_many_paths(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_expanded: Some("1000".into()),
         ..Flags::default()
@@ -481,7 +477,7 @@ const MANY: usize = if cfg!(debug_assertions) {
 /// Five children each, on six levels if there are enough.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_large_tree_is_listed_with_all_paths(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let mut client = server.grpc().await;
@@ -524,7 +520,7 @@ async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] eng
 
 #[rstest]
 #[tokio::test]
-async fn a_root_that_is_named_is_left_out_with_the_others(
+async fn filter_root_categories_omits_roots_requested_by_id(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -544,9 +540,7 @@ async fn a_root_that_is_named_is_left_out_with_the_others(
 
 #[rstest]
 #[tokio::test]
-async fn unassigned_products_are_listed_whatever_the_category(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn the_unassigned_filter_ignores_the_category_id(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 1).await;

@@ -34,7 +34,7 @@ async fn token(request: RequestBuilder) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_is_exchanged_for_tokens_until_they_are_ended(
+async fn a_key_is_exchanged_for_tokens_that_logout_revokes(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -83,7 +83,7 @@ async fn a_key_is_exchanged_for_tokens_until_they_are_ended(
 
 #[rstest]
 #[tokio::test]
-async fn a_token_lasts_no_longer_than_its_key(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn revoking_a_key_revokes_its_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         key_cache_time: Some("1ms".into()),
@@ -102,7 +102,7 @@ async fn a_token_lasts_no_longer_than_its_key(#[values(Sqlite, Postgres)] engine
 }
 
 #[tokio::test]
-async fn processes_that_share_a_secret_take_each_others_tokens() {
+async fn servers_with_the_same_secret_accept_each_others_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
@@ -125,7 +125,9 @@ async fn processes_that_share_a_secret_take_each_others_tokens() {
 
 #[rstest]
 #[tokio::test]
-async fn the_grant_stands_in_the_form_or_in_the_query(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_grant_type_is_read_from_the_form_or_the_query(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -187,7 +189,7 @@ async fn the_grant_stands_in_the_form_or_in_the_query(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
-async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_logins_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
@@ -216,7 +218,9 @@ async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine)
 
 #[rstest]
 #[tokio::test]
-async fn without_authentication_anybody_may_log_in(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn any_login_succeeds_when_authentication_is_disabled(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let token = token(log_in(&admin, "whatever")).await;

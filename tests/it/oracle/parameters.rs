@@ -192,7 +192,7 @@ async fn response_of(admin: &Admin<'_>, call: &Call, query: &str) -> (u16, Value
 
 #[rstest]
 #[tokio::test]
-async fn each_query_parameter_counts_is_refused_or_is_listed_as_harmless(
+async fn each_query_parameter_has_an_effect_or_is_documented_as_ignored(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -276,7 +276,7 @@ const NOT_SERVED: [(&str, &[&str]); 5] = [
 
 #[rstest]
 #[tokio::test]
-async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn unknown_query_parameters_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -352,7 +352,9 @@ async fn integers_may_be_floats_without_a_fraction(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn a_header_has_one_value(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn repeated_language_and_idempotency_headers_are_rejected(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;

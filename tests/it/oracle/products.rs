@@ -85,7 +85,7 @@ async fn a_product_is_created_read_and_listed_with_its_collections(
 
 #[rstest]
 #[tokio::test]
-async fn a_product_that_was_only_named_joins_and_stays_where_it_was(
+async fn registering_a_product_keeps_its_existing_collections(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -102,7 +102,7 @@ async fn a_product_that_was_only_named_joins_and_stays_where_it_was(
 
 #[rstest]
 #[tokio::test]
-async fn of_several_that_create_one_product_at_once_one_does(
+async fn one_of_several_concurrent_creates_of_a_product_succeeds(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -129,7 +129,7 @@ async fn of_several_that_create_one_product_at_once_one_does(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_wrong_with_a_product_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_product_requests_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let named = |more: Value| json!({"properties": {"displayName": "X"}, "categoryId": more});
@@ -260,9 +260,7 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn unregistered_products_are_refused_if_that_is_set(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn check_products_rejects_unregistered_products(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         check_products: Some("true".into()),
         ..Flags::default()
@@ -295,7 +293,9 @@ async fn update(admin: &Admin<'_>, id: &str, body: Value) -> (u16, Value) {
 
 #[rstest]
 #[tokio::test]
-async fn a_product_is_changed_where_it_is(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_product_update_changes_only_the_given_fields(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 2).await;
@@ -418,7 +418,7 @@ fn price(id: &str, amount: &str, compare_at_price: &str) -> pb::ProductPrice {
 
 #[rstest]
 #[tokio::test]
-async fn properties_state_facts_for_rules(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn product_properties_are_mapped_to_rule_facts(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let properties = json!({

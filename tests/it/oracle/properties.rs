@@ -15,7 +15,7 @@ async fn read_in(admin: &Admin<'_>, language: &str, id: &str) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn a_language_is_written_alone_and_falls_back_to_the_default(
+async fn each_language_is_updated_alone_and_falls_back_to_the_default(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -51,9 +51,7 @@ async fn a_language_is_written_alone_and_falls_back_to_the_default(
 
 #[rstest]
 #[tokio::test]
-async fn an_update_changes_what_it_says_and_nothing_else(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn an_update_changes_only_the_given_fields(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let properties = json!({"id": "a", "displayName": "A", "description": "keep", "active": null});
@@ -88,7 +86,7 @@ async fn an_update_changes_what_it_says_and_nothing_else(
 
 #[rstest]
 #[tokio::test]
-async fn own_properties_come_back_as_they_were_sent(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn custom_properties_are_returned_unchanged(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let own = json!({"deep": [1, 2.5, {"é": "\u{0}\"\\"}], "none": null});
@@ -110,7 +108,9 @@ async fn own_properties_come_back_as_they_were_sent(#[values(Sqlite, Postgres)] 
 
 #[rstest]
 #[tokio::test]
-async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn images_are_replaced_updated_by_id_and_validated(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -157,7 +157,7 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
 
 #[rstest]
 #[tokio::test]
-async fn a_collection_is_put_under_another_parent_but_not_under_itself(
+async fn a_collection_gets_a_new_parent_but_never_forms_a_cycle(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -193,7 +193,7 @@ async fn a_collection_is_put_under_another_parent_but_not_under_itself(
 
 #[rstest]
 #[tokio::test]
-async fn a_new_collection_stands_where_it_is_put(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_new_collection_has_the_requested_parents(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -213,7 +213,7 @@ async fn a_new_collection_stands_where_it_is_put(#[values(Sqlite, Postgres)] eng
 
 #[rstest]
 #[tokio::test]
-async fn texts_have_no_nul(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn nul_characters_in_texts_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;

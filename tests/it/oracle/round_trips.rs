@@ -140,7 +140,9 @@ fn turned(json: &Value) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn sending_a_collection_back_unchanged_changes_nothing(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&server, &admin).await;
@@ -176,7 +178,9 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
 
 #[rstest]
 #[tokio::test]
-async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn sending_a_product_back_unchanged_changes_nothing(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     // `p0` is in a collection, and not registered.

@@ -85,7 +85,7 @@ async fn set_up(admin: &Admin<'_>) {
 
 #[rstest]
 #[tokio::test]
-async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn filters_match_standard_and_custom_fields(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -198,7 +198,9 @@ async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine
 
 #[rstest]
 #[tokio::test]
-async fn a_list_is_in_the_order_of_what_items_show(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn lists_are_sorted_by_standard_and_custom_fields(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -247,7 +249,7 @@ async fn a_list_is_in_the_order_of_what_items_show(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_asked_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn invalid_filters_and_sorts_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
@@ -295,7 +297,9 @@ async fn what_can_t_be_asked_is_reported(#[values(Sqlite, Postgres)] engine: Eng
 
 #[rstest]
 #[tokio::test]
-async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_search_that_scans_too_many_items_is_rejected(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_scanned: Some("5".into()),
         ..Flags::default()
@@ -350,7 +354,9 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
 /// A page larger than a batch of the scan, in descending order.
 #[rstest]
 #[tokio::test]
-async fn many_are_looked_at_part_by_part(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_search_spanning_several_batches_returns_full_pages(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
@@ -406,7 +412,7 @@ const FORMS: [(&str, &str); 6] = [
 
 #[rstest]
 #[tokio::test]
-async fn neither_case_nor_composition_matters_in_any_protocol(
+async fn text_matching_ignores_case_and_unicode_composition(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -547,7 +553,7 @@ async fn set_up_full(admin: &Admin<'_>) {
 
 #[rstest]
 #[tokio::test]
-async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
+async fn each_returned_field_can_be_filtered_and_sorted_or_is_rejected(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -635,7 +641,7 @@ async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
 
 #[rstest]
 #[tokio::test]
-async fn fields_choose_own_properties_with_dots_and_parts_of_others(
+async fn fields_select_custom_properties_with_dots_and_nested_parts(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

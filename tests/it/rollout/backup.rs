@@ -156,7 +156,7 @@ async fn sqlite_is_backed_up_under_writes_and_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_replaces_nothing_and_leaves_nothing() {
+async fn a_failed_backup_overwrites_no_file_and_leaves_none() {
     let place = Place::new(Sqlite).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kept");

@@ -123,7 +123,7 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_is_reported_as_what_it_is_and_once() {
+async fn each_database_fault_is_reported_precisely() {
     let cluster = cluster().await;
     let folder = tempfile::tempdir().unwrap();
     for fault in faults(&cluster).await {
@@ -155,7 +155,7 @@ async fn each_fault_is_reported_as_what_it_is_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_missing_later_is_reported_too() {
+async fn missing_privileges_of_commands_are_reported() {
     let place = Place::new(Postgres).await;
     let role = format!("reader_{}", std::process::id());
     place

@@ -63,7 +63,7 @@ async fn client(server: &Running) -> CollectionServiceClient<tonic::transport::C
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_used(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_newer_compatible_schema_is_used(#[values(Sqlite, Postgres)] engine: Engine) {
     let place = newer(engine).await;
     for command in runnable(engine) {
         let mut program = place.endcap();
@@ -90,7 +90,9 @@ async fn a_newer_schema_is_used(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn below_the_floor_everything_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_schema_with_a_higher_floor_is_rejected_by_every_command(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let place = newer(engine).await;
     place.execute(&[RAISED]).await;
     for command in COMMANDS {
@@ -121,7 +123,7 @@ async fn below_the_floor_everything_is_refused(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_floor_that_is_raised_over_a_running_server_ends_its_service(
+async fn raising_the_floor_makes_a_running_server_unready(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let place = newer(engine).await;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_cant_have_one_directory_and_commands_work_while_one_runs() {
+async fn a_data_directory_is_locked_by_one_server_and_commands_still_work() {
     let place = Place::new(Sqlite).await;
     let mut server = start(place.endcap());
     let told = format!(
@@ -54,7 +54,7 @@ async fn two_servers_cant_have_one_directory_and_commands_work_while_one_runs() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_migrates_keeps_a_server_out_and_not_others_that_migrate() {
+async fn a_migration_lock_excludes_servers_but_not_other_migrations() {
     let place = Place::new(Sqlite).await;
     assert_eq!(place.run(&["migrate"]).0, Some(0));
     let lock = fs::File::open(place.data().join("endcap.lock")).unwrap();
@@ -95,7 +95,7 @@ fn with_modes(directory: u32, file: u32) -> Place {
 }
 
 #[test]
-fn a_directory_that_cant_be_written_is_reported_as_that() {
+fn an_unwritable_data_directory_is_reported() {
     let read_only = with_modes(0o555, 0o644);
     let file = with_modes(0o755, 0o444);
     let empty = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ fn a_directory_that_cant_be_written_is_reported_as_that() {
 }
 
 #[test]
-fn a_directory_of_another_user_is_reported_as_that() {
+fn a_data_directory_of_another_user_is_reported() {
     // Owned by `nobody` if this user is root, and by root otherwise.
     let folder = tempfile::tempdir().unwrap();
     let data = if is_root() {
@@ -177,7 +177,7 @@ fn owner(path: &Path) -> (u32, String) {
 }
 
 #[test]
-fn what_is_no_database_is_reported_as_that() {
+fn a_file_that_is_not_a_database_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("endcap.db"),

@@ -37,7 +37,7 @@ async fn has_table(place: &Place, table: &str) -> bool {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_pending_is_applied_or_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn pending_migrations_are_applied_all_or_none(#[values(Sqlite, Postgres)] engine: Engine) {
     let place = Place::new(engine).await;
     // Conflicts with one of the later migrations.
     place.execute(&["CREATE TABLE jobs (x INTEGER)"]).await;
@@ -54,7 +54,7 @@ async fn all_that_is_pending_is_applied_or_nothing(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn any_number_at_once_succeed(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn concurrent_migrations_all_succeed(#[values(Sqlite, Postgres)] engine: Engine) {
     let place = Place::new(engine).await;
     let start = || {
         let mut command = place.endcap();
@@ -78,7 +78,7 @@ async fn any_number_at_once_succeed(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_pending_is_reported_and_nothing_is_changed(
+async fn pending_migrations_are_reported_without_changes(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let place = Place::new(engine).await;
@@ -134,7 +134,7 @@ async fn what_is_pending_is_reported_and_nothing_is_changed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_yet_is_waited_for() {
+async fn migrate_waits_for_an_unreachable_database() {
     let cluster = Cluster::start();
     cluster.pg_ctl(&["-m", "fast", "stop"]);
     let url = cluster.url();
@@ -161,7 +161,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_directory_that_a_server_has_is_waited_for() {
+async fn migrate_waits_for_a_locked_data_directory() {
     let place = Place::new(Sqlite).await;
     let mut server = start(place.endcap());
     let mut command = place.endcap();
@@ -175,7 +175,7 @@ async fn a_data_directory_that_a_server_has_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_ends_at_once_where_waiting_is_in_vain() {
+async fn migrate_does_not_wait_for_an_incompatible_schema() {
     let place = Place {
         postgres: Some(postgres::new_database().await),
         ..Place::new(Sqlite).await
@@ -192,7 +192,7 @@ async fn a_wait_ends_at_once_where_waiting_is_in_vain() {
 
 /// A reader, such as a backup, keeps reading a table that a migration has to change.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_waits_for_a_table_keeps_nobody_else_from_it() {
+async fn a_migration_waiting_for_a_table_does_not_block_requests() {
     let place = Place::new(Postgres).await;
     let names = names();
     let changes = names.iter().position(|name| name.ends_with("_graph"));

@@ -97,7 +97,7 @@ fn commands_work(place: &Place, program: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
+async fn upgrade_and_rollback_work_under_load_on_postgres() {
     let (release, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
     let is_compatible = is_compatible(Postgres).await;
     let old = if is_compatible { release } else { new };
@@ -142,7 +142,7 @@ async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_upgrade_and_rollback_in_the_middle_of_load() {
+async fn upgrade_and_rollback_work_under_load_on_sqlite() {
     let (release, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
     let is_compatible = is_compatible(Sqlite).await;
     let old = if is_compatible { release } else { new };
@@ -174,7 +174,7 @@ async fn on_sqlite_upgrade_and_rollback_in_the_middle_of_load() {
 
 /// A shallow clone has no history to build from, which must be reported.
 #[test]
-fn without_history_it_is_said_how_to_get_it() {
+fn missing_git_history_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
     let clone = folder.path().join("shallow");
@@ -209,7 +209,7 @@ fn without_history_it_is_said_how_to_get_it() {
 /// The release rejects a schema whose floor excludes it, as every later version does.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_release_refuses_a_schema_below_whose_floor_it_is(
+async fn the_release_rejects_a_schema_with_a_higher_floor(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let place = Place::new(engine).await;

@@ -68,7 +68,7 @@ impl Roles {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_roles_of_the_page_can_do_what_it_says_and_no_more() {
+async fn the_documented_serve_role_suffices_and_cannot_change_the_schema() {
     let roles = Roles::new().await;
     // The database is empty, and the role `serve` may not migrate it.
     let (status, _, _) = roles.run("serve", &["migrate", "--check"]);
@@ -123,7 +123,7 @@ async fn the_roles_of_the_page_can_do_what_it_says_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_read_two_tables_can_tell_what_is_pending() {
+async fn migration_status_needs_read_access_to_two_tables_only() {
     let roles = Roles::migrated().await;
     let revoke = format!(
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {0}_serve; \
@@ -140,7 +140,7 @@ async fn who_may_read_two_tables_can_tell_what_is_pending() {
 /// Each privilege on each table except these two: without it, the check of privileges fails and
 /// names it.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_right_that_is_missing_is_named() {
+async fn each_missing_privilege_is_named() {
     let roles = Roles::migrated().await;
     let flags = Flags {
         database_url: Some(roles.url("serve")),

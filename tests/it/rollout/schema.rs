@@ -136,7 +136,7 @@ async fn floor(db: &DatabaseConnection) -> Option<String> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_only_add_until_one_raises_the_floor(
+async fn migrations_are_additive_unless_they_raise_the_floor(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let place = Place::new(engine).await;
@@ -167,7 +167,7 @@ async fn migrations_only_add_until_one_raises_the_floor(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_addition_is_found(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn changes_that_are_not_additive_are_detected(#[values(Sqlite, Postgres)] engine: Engine) {
     let additions = [
         "ALTER TABLE products ADD COLUMN extra TEXT",
         "ALTER TABLE products ADD COLUMN extra BIGINT NOT NULL DEFAULT 7",

@@ -102,7 +102,7 @@ fn told(server: &Running) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_starts_before_its_database_and_says_what_it_waits_for() {
+async fn a_server_starts_before_its_database_and_reports_the_cause() {
     let cluster = Cluster::start();
     let base = cluster.url();
     let (cluster_url, _) = base.rsplit_once('/').unwrap();
@@ -151,7 +151,7 @@ async fn a_server_starts_before_its_database_and_says_what_it_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_version_on_an_old_schema_waits_for_its_migrations_and_needs_no_restart() {
+async fn a_server_waits_for_pending_migrations_without_a_restart() {
     let place = Place::new(endcap::store::Engine::Postgres).await;
     let names = names();
     let db = place.connect().await;
@@ -170,7 +170,7 @@ async fn a_new_version_on_an_old_schema_waits_for_its_migrations_and_needs_no_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_lost_is_reported_as_that_and_its_requests_are_tried() {
+async fn a_lost_database_is_reported_and_requests_still_try_it() {
     let cluster = Cluster::start();
     let flags = Flags {
         database_acquire_timeout: Some("1s".into()),
@@ -191,7 +191,7 @@ async fn a_database_that_is_lost_is_reported_as_that_and_its_requests_are_tried(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_waits_stops_at_once() {
+async fn a_waiting_server_stops_promptly() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("postgres://nobody@127.0.0.1:{}/none", postgres::free_port());
     let mut server = start_unready(endcap(folder.path(), Some(&url)));

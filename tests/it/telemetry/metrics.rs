@@ -86,7 +86,7 @@ fn metrics_are_documented() {
 }
 
 #[tokio::test]
-async fn all_that_is_measured_is_in_the_table() {
+async fn each_exported_metric_is_documented_with_its_labels() {
     let server = Server::new(Engine::Sqlite).await;
     create(&mut server.grpc().await, "summer").await;
     let documented: BTreeMap<_, _> = DEFINITIONS
@@ -174,7 +174,7 @@ print('\\n'.join(sorted(samples)))
 
 /// Also, a call is counted once, either as gRPC or as HTTP.
 #[tokio::test]
-async fn the_format_is_the_one_that_is_asked_for() {
+async fn the_metrics_format_follows_the_accept_header() {
     let server = Server::new(Engine::Sqlite).await;
     create(&mut server.grpc().await, "summer").await;
     let get = |accept: &str| {
@@ -215,7 +215,7 @@ async fn value(server: &Server, name: &str, labels: &[&str]) -> f64 {
 
 #[rstest]
 #[tokio::test]
-async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+async fn rule_evaluations_are_measured(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
     const MEASURED: [(&str, &[&str]); 6] = [
         ("endcap_rules_evaluations_total", &["cause=\"rules\""]),
         ("endcap_rules_evaluations_total", &["cause=\"product\""]),
@@ -284,7 +284,7 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn a_job_that_fails_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+async fn a_failed_job_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
     const FAILURES: &str = "endcap_jobs_failures_total";
     let server = Server::new(engine).await;
     create(&mut server.grpc().await, "summer").await;

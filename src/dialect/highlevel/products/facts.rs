@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_option_is_a_variant_and_what_is_odd_is_none() {
+    fn each_valid_option_is_a_variant_and_invalid_ones_are_ignored() {
         let body = json!({
             "availableInStore": "yes",
             "variants": [
