@@ -101,21 +101,16 @@ async fn a_401_response_at_an_unknown_path_has_no_dialect_s_format(
     assert!(ask("/ccadmin/x").await.contains(&"errorCode".into()));
 }
 
-#[rstest]
+/// On PostgreSQL only: nothing blocks a reader of SQLite.
 #[tokio::test]
-async fn an_api_key_lookup_is_subject_to_the_request_deadline(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn an_api_key_lookup_is_subject_to_the_request_deadline() {
     let flags = Flags {
         request_timeout: Some("1s".into()),
         ..flags()
     };
-    let server = Server::start(engine, flags).await;
+    let server = Server::start(Postgres, flags).await;
     let key = super::new_key(&server, "*", &["admin"], &[]);
-    let held = server.hold_keys().await;
-    let Some(held) = held else {
-        return;
-    };
+    let held = server.hold_keys().await.unwrap();
     let url = format!("{}/products/collections/a?altId=a", server.http);
     let response = server
         .client

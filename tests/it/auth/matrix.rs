@@ -18,7 +18,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
+use super::{
+    Issuer, file_key, frame, grpc, grpc_web, jwt_flags, native_json, new_key, now, write_jwks,
+};
 use crate::{
     collections::rules,
     edge_limits::{closed, connect},
@@ -442,16 +444,14 @@ async fn the_scope_is_checked_before_the_body_arrives(#[values(Sqlite, Postgres)
     assert!(tried > 13, "{tried}");
 }
 
-async fn over_grpc(server: &Server, tokens: &Tokens) {
-    for is_web in [false, true] {
-        let call = async |method: &str, token: Option<&str>, body: &Bytes| {
-            if is_web {
-                grpc_web(server, method, token, body.clone()).await
-            } else {
-                grpc(server, method, token, body.clone()).await
-            }
+async fn over_endcap_v1(server: &Server, tokens: &Tokens) {
+    for protocol in ["grpc", "grpc-web", "json"] {
+        let call = async |method: &str, token: Option<&str>, body: &Bytes| match protocol {
+            "grpc" => grpc(server, method, token, body.clone()).await,
+            "grpc-web" => grpc_web(server, method, token, body.clone()).await,
+            _ => native_json(server, method, token, body.clone()).await,
         };
-        let kind = format!("{}, web: {is_web}", tokens.kind);
+        let kind = format!("{}, {protocol}", tokens.kind);
         for (method, does, body) in operations(TENANT, "a") {
             let what = format!("{method}, {kind}");
             for token in [None, Some(&tokens.bad), Some(&tokens.expired)] {
@@ -748,7 +748,7 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_of_grpc_and_the_dialects_check_each_kind_of_token(
+async fn operations_of_each_protocol_check_each_kind_of_token(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let folder = tempfile::tempdir().unwrap();
@@ -768,7 +768,7 @@ async fn operations_of_grpc_and_the_dialects_check_each_kind_of_token(
     let of_issuer = Tokens::of_issuer(&issuer);
     let kinds = [&of_database, &of_file, &of_issuer];
     for tokens in kinds {
-        over_grpc(&server, tokens).await;
+        over_endcap_v1(&server, tokens).await;
         over_highlevel(&server, tokens).await;
     }
     // Last, because it creates data in the other tenant, which is empty until here.

@@ -18,10 +18,12 @@ use endcap::{
     auth::to_toml,
     config::Flags,
     domain::{ApiKey, Scope, Tenants, Timestamp, key},
+    grpc::DESCRIPTORS,
 };
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost_reflect::DynamicMessage;
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
@@ -29,7 +31,7 @@ use ring::{
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::{collections::reason, harness::Server};
+use crate::{collections::reason, harness::Server, json::client::bindings};
 
 pub(crate) const ISSUER: &str = "https://id.example";
 pub(crate) const AUDIENCE: &str = "endcap";
@@ -143,6 +145,44 @@ pub(crate) async fn grpc_web(
         return Outcome::of(Status::from_header_map(&trailers), message);
     }
     Outcome::of(None, message)
+}
+
+/// Calls a method over JSON. The response is that of the HTTP body.
+pub(crate) async fn native_json(
+    server: &Server,
+    method: &str,
+    token: Option<&str>,
+    body: Bytes,
+) -> Outcome {
+    let path = path(method);
+    let bindings = bindings(DESCRIPTORS);
+    let binding = bindings.iter().find(|binding| {
+        let service = binding.method.parent_service().full_name();
+        path == format!("{service}/{}", binding.method.name())
+    });
+    let binding = binding.unwrap();
+    let message = DynamicMessage::decode(binding.method.input(), body.slice(5..));
+    let sent = binding.request(&message.unwrap());
+    let url = format!("{}{}", server.http, sent.target);
+    let mut request = server.client.request(sent.method.parse().unwrap(), url);
+    if let Some(body) = &sent.body {
+        request = request.json(body);
+    }
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.unwrap();
+    let is_ok = response.status() == 200;
+    let message = response.bytes().await.unwrap();
+    let told = if is_ok {
+        "Ok".to_owned()
+    } else {
+        let error: Value = serde_json::from_slice(&message).unwrap();
+        let code = Code::from_i32(i32::try_from(error["code"].as_i64().unwrap()).unwrap());
+        let reason = error["details"][0]["reason"].as_str().unwrap();
+        format!("{code:?} {reason}")
+    };
+    Outcome { told, message }
 }
 
 /// Runs `endcap` on the server's database, and returns its standard output.

@@ -19,7 +19,7 @@ use endcap::{
 use futures::future::join_all;
 use rstest::rstest;
 
-use super::{frame, grpc, new_key};
+use super::{frame, grpc, native_json, new_key};
 use crate::{harness::Server, highlevel, postgres};
 
 const LIMIT: usize = 20;
@@ -205,6 +205,10 @@ async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_no
     let made_up = key::generate().0;
     let told = asked(&made_up).await;
     assert_eq!(told, "ResourceExhausted RATE_LIMITED");
+    let told = native_json(&server, "GetCollection", Some(&made_up), root())
+        .await
+        .told;
+    assert_eq!(told, "ResourceExhausted RATE_LIMITED");
     let rest = highlevel::request(&server, reqwest::Method::GET, "/a?altId=default");
     let oracle = format!("{}/ccadmin/v1/collections/a", server.http);
     for request in [
@@ -220,5 +224,5 @@ async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_no
         held.rollback().await.unwrap();
     }
     assert_eq!(asked(&good).await, "Ok");
-    assert!(server.refused("rate_of_unknown_keys").await >= before + 4);
+    assert!(server.refused("rate_of_unknown_keys").await >= before + 5);
 }
