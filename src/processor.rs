@@ -23,10 +23,7 @@ thread_local! {
 /// Runs work on this many bytes. If they are many, other tasks of this thread move to another one
 /// meanwhile, and the work waits for a free processor. Work within work does not wait again.
 pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    let handle = Handle::try_current().ok();
-    // A current-thread runtime has no other thread.
-    let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-    let Some(handle) = handle.filter(|_| bytes > LARGE && !WORKING.get()) else {
+    let Some(handle) = to_move_off(bytes) else {
         return work();
     };
     block_in_place(|| {
@@ -34,6 +31,24 @@ pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
         let _working = Working::begin();
         work()
     })
+}
+
+/// Like [`work`], without waiting for a free processor: for work with locks held, which would make
+/// others wait, too.
+pub fn work_at_once<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    match to_move_off(bytes) {
+        None => work(),
+        Some(_) => block_in_place(work),
+    }
+}
+
+/// The runtime whose other threads take over the tasks of this one, if work on this many bytes is
+/// to be moved off.
+fn to_move_off(bytes: usize) -> Option<Handle> {
+    let handle = Handle::try_current().ok();
+    // A current-thread runtime has no other thread.
+    let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    handle.filter(|_| bytes > LARGE && !WORKING.get())
 }
 
 /// A thread's work, until this is dropped.

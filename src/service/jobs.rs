@@ -15,7 +15,6 @@ use crate::{
         Caller, ChildId, CollectionId, Kind, Product, ProductId, Result, RuleSet, RulesState,
         Timestamp,
     },
-    processor,
     store::{
         Engine, Mode, Tx, claims, collections,
         jobs::{self, Job, Task},
@@ -173,7 +172,7 @@ async fn evaluate(
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
         let memberships = Memberships::of(tx, &rules, &ids).await?;
         let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
-        let (matching, changes) = processor::work(bytes, evaluate);
+        let (matching, changes) = tx.work(bytes, evaluate);
         jobs::add_lists(tx, &job.id, &matching).await?;
         due::put_earlier(tx, &changes).await?;
         done += products.len() as u64;

@@ -31,7 +31,6 @@ use crate::{
         ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
         page, search::folded,
     },
-    processor,
 };
 
 /// Bound parameters per row.
@@ -123,7 +122,7 @@ pub async fn each(tx: &Tx, mut visit: impl FnMut(&Product) -> Result<()> + Send)
     let mut last: Option<ProductId> = None;
     loop {
         let (products, bytes) = after(tx, last.as_ref()).await?;
-        processor::work(bytes, || products.iter().try_for_each(&mut visit))?;
+        tx.work(bytes, || products.iter().try_for_each(&mut visit))?;
         last = match products.into_iter().last() {
             Some(product) => Some(product.id),
             None => return Ok(()),
@@ -155,7 +154,7 @@ pub async fn each_of(
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         let bytes = sizes.take(fit).sum();
         let products = get_many(tx, &next[..fit]).await?;
-        processor::work(bytes, || products.values().try_for_each(&mut visit))?;
+        tx.work(bytes, || products.values().try_for_each(&mut visit))?;
         next.drain(..fit);
     }
 }

@@ -15,7 +15,10 @@ use super::{
     statements::Statements,
     writer::GroupDirectories,
 };
-use crate::domain::{CollectionId, TenantId, Timestamp};
+use crate::{
+    domain::{CollectionId, TenantId, Timestamp},
+    processor,
+};
 
 /// A database transaction.
 #[derive(Debug)]
@@ -95,6 +98,16 @@ impl Tx {
     /// Whether everything that it reads is from one point in time.
     pub fn is_snapshot(&self) -> bool {
         self.session.is_snapshot
+    }
+
+    /// Runs work on this many bytes, see [`processor`]. Writes don't wait for a free processor,
+    /// because others may wait for their locks.
+    pub fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+        if self.is_snapshot() {
+            processor::work(bytes, work)
+        } else {
+            processor::work_at_once(bytes, work)
+        }
     }
 
     /// The tenant, as it is stored in rows.

@@ -45,7 +45,7 @@ const MODULES: [(&str, &[&str]); 18] = [
     ),
     (
         "service",
-        &["domain", "memory", "processor", "store", "telemetry"],
+        &["domain", "memory", "store", "telemetry"],
     ),
     (
         "config",

@@ -12,7 +12,6 @@ use crate::{
         ChildId, ChildType, CollectionId, Error, Facts, Mutation, OnDuplicate, Position, Product,
         ProductId, Reason, Result,
     },
-    processor,
     store::{
         children::Children,
         collections,
@@ -474,7 +473,7 @@ async fn steps(
         let products = changed.iter_mut().filter(|it| it.product.id == *id);
         products.for_each(|it| it.after.set_member(collection, true));
     }
-    let changed_verdicts = processor::work(size, || {
+    let changed_verdicts = tx.work(size, || {
         changed_verdicts(rules, changed, &names, &named, max)
     })?;
     // Lists that are sorted may change although no verdict changed.
