@@ -26,11 +26,9 @@ use super::{
     tx::Tx,
     wanted::{self, Wanted},
 };
-use crate::{
-    domain::{
-        ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
-        page, search::folded,
-    },
+use crate::domain::{
+    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter, page,
+    search::folded,
 };
 
 /// Bound parameters per row.

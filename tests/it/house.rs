@@ -43,10 +43,7 @@ const MODULES: [(&str, &[&str]); 18] = [
         "store",
         &["domain", "processor", "rate", "telemetry", "watched"],
     ),
-    (
-        "service",
-        &["domain", "memory", "store", "telemetry"],
-    ),
+    ("service", &["domain", "memory", "store", "telemetry"]),
     (
         "config",
         &["domain", "memory", "store", "telemetry", "watched"],

@@ -794,17 +794,18 @@ impl World {
         }
     }
 
-    /// Updates the models to the actual orders, if the products are the same and have no sort order:
-    /// jobs may append products in another order. `chains` restricts this to the collections that
-    /// depend on others, which jobs update one after the other.
-    async fn recall_orders(&mut self, chains: bool) {
+    /// Updates the models of collections that depend on others to the actual order, if the products
+    /// are the same: jobs update these collections one after the other.
+    async fn recall_chains(&mut self) {
         for number in self.models.keys().copied().collect::<Vec<_>>() {
             let list = self.list(&collection_id(number)).await;
             let model = self.models.get_mut(&number).unwrap();
-            let named = model.test.as_ref().and_then(Test::named);
+            let is_chained = model
+                .test
+                .as_ref()
+                .is_some_and(|test| test.named().is_some());
             let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
-            let is_free = model.sort.is_none() && (named.is_some() || !chains);
-            if is_free && set(&list) == set(&model.list) {
+            if is_chained && model.sort.is_none() && set(&list) == set(&model.list) {
                 model.list = list;
             }
         }
@@ -889,7 +890,7 @@ fn lists_match_the_reference_model(
                     world.take(step).await;
                     world.do_jobs().await;
                     if by_jobs {
-                        world.recall_orders(true).await;
+                        world.recall_chains().await;
                     }
                     world.compare().await?;
                 } else {
@@ -901,10 +902,13 @@ fn lists_match_the_reference_model(
                 }
             }
             world.do_jobs().await;
-            if jobs == Jobs::Sometimes {
-                world.recall_orders(false).await;
+            // What a collection froze when it became manual depends on when jobs ran, so the model
+            // can't say it.
+            for number in 0..COLLECTIONS {
+                let problems = world.problems(&collection_id(number)).await;
+                prop_assert!(problems.is_empty(), "{:?}", problems);
             }
-            world.compare().await
+            Ok(())
         })
     });
     if let Err(error) = result {

@@ -147,7 +147,7 @@ pub(crate) async fn grpc_web(
     Outcome::of(None, message)
 }
 
-/// Calls a method over JSON. The response is that of the HTTP body.
+/// Calls a method over JSON. The message of a response is its body.
 pub(crate) async fn native_json(
     server: &Server,
     method: &str,
@@ -174,15 +174,18 @@ pub(crate) async fn native_json(
     let response = request.send().await.unwrap();
     let is_ok = response.status() == 200;
     let message = response.bytes().await.unwrap();
-    let told = if is_ok {
-        "Ok".to_owned()
-    } else {
-        let error: Value = serde_json::from_slice(&message).unwrap();
-        let code = Code::from_i32(i32::try_from(error["code"].as_i64().unwrap()).unwrap());
-        let reason = error["details"][0]["reason"].as_str().unwrap();
-        format!("{code:?} {reason}")
-    };
-    Outcome { told, message }
+    if is_ok {
+        let told = "Ok".to_owned();
+        return Outcome { told, message };
+    }
+    let error: Value = serde_json::from_slice(&message).unwrap();
+    let code = Code::from_i32(i32::try_from(error["code"].as_i64().unwrap()).unwrap());
+    let details = error["details"].as_array().unwrap();
+    let reason = details.iter().find_map(|detail| detail["reason"].as_str());
+    Outcome {
+        told: format!("{code:?} {}", reason.unwrap()),
+        message: error["message"].as_str().unwrap().to_owned().into(),
+    }
 }
 
 /// Runs `endcap` on the server's database, and returns its standard output.
