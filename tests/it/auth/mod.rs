@@ -31,7 +31,11 @@ use ring::{
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::{collections::reason, harness::Server, json::client::bindings};
+use crate::{
+    collections::reason,
+    harness::Server,
+    json::{self, client::bindings},
+};
 
 pub(crate) const ISSUER: &str = "https://id.example";
 pub(crate) const AUDIENCE: &str = "endcap";
@@ -162,12 +166,7 @@ pub(crate) async fn native_json(
     });
     let binding = binding.unwrap();
     let message = DynamicMessage::decode(binding.method.input(), body.slice(5..));
-    let sent = binding.request(&message.unwrap());
-    let url = format!("{}{}", server.http, sent.target);
-    let mut request = server.client.request(sent.method.parse().unwrap(), url);
-    if let Some(body) = &sent.body {
-        request = request.json(body);
-    }
+    let mut request = json::request(server, binding, &message.unwrap());
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }

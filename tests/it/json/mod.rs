@@ -5,6 +5,8 @@ mod docs;
 mod http;
 mod parity;
 
+use client::Binding;
+use prost_reflect::DynamicMessage;
 use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 
@@ -14,6 +16,20 @@ fn send(server: &Server, method: &str, target: &str) -> RequestBuilder {
     let method: Method = method.parse().unwrap();
     let url = format!("{}{target}", server.http);
     server.client.request(method, url)
+}
+
+/// The request that represents the message of a method.
+pub(crate) fn request(
+    server: &Server,
+    binding: &Binding,
+    message: &DynamicMessage,
+) -> RequestBuilder {
+    let sent = binding.request(message);
+    let request = send(server, &sent.method, &sent.target);
+    match &sent.body {
+        Some(body) => request.json(body),
+        None => request,
+    }
 }
 
 /// Status, headers and JSON of a response; null if it has no body.

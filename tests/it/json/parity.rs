@@ -16,7 +16,7 @@ use tonic::{client::Grpc, transport::Channel};
 
 use super::{
     client::{self, Binding, bindings},
-    send, status_and_body,
+    request, status_and_body,
 };
 use crate::harness::Server;
 
@@ -48,12 +48,7 @@ async fn over_grpc(
 }
 
 async fn over_json(server: &Server, binding: &Binding, message: &DynamicMessage) -> Answer {
-    let sent = binding.request(message);
-    let mut request = send(server, &sent.method, &sent.target);
-    if let Some(body) = &sent.body {
-        request = request.json(body);
-    }
-    let (status, json) = status_and_body(request).await;
+    let (status, json) = status_and_body(request(server, binding, message)).await;
     if status == 200 {
         return (0, json);
     }
