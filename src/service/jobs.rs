@@ -162,7 +162,6 @@ async fn evaluate(
         return Ok(false);
     };
     let rules = RuleSet::new([(id.clone(), rules)]);
-    let due = Due::of_rules(tx, &rules).await?;
     let (mut last, mut done) = (evaluation.last, evaluation.progress.done);
     while began.elapsed() < STEP {
         let (products, bytes) = products::after(tx, last.as_ref()).await?;
@@ -170,6 +169,7 @@ async fn evaluate(
             return finish_evaluation(tx, job, id, settings).await;
         }
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
+        let due = Due::of_rules(tx, &rules, &ids).await?;
         let memberships = Memberships::of(tx, &rules, &ids).await?;
         let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
         let (matching, changes) = tx.work(bytes, evaluate);

@@ -301,17 +301,29 @@ impl<'a> Base<'a> {
 
     /// Adds all products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
-        let due = Due::of_rules(tx, &self.rules).await?;
         let memberships = Memberships::of_all(tx, &self.rules).await?;
-        products::each(tx, |product| self.evaluate_one(product, &due, &memberships)).await?;
+        let mut last = None;
+        loop {
+            let (products, bytes) = products::after(tx, last.as_ref()).await?;
+            if products.is_empty() {
+                break;
+            }
+            let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
+            let due = Due::of_rules(tx, &self.rules, &ids).await?;
+            tx.work(bytes, || {
+                let mut products = products.iter();
+                products.try_for_each(|product| self.evaluate_one(product, &due, &memberships))
+            })?;
+            last = ids.into_iter().last();
+        }
         self.add_unregistered();
         Ok(())
     }
 
     /// Adds those of the given products that belong to the collection.
     async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
-        let due = Due::of_rules(tx, &self.rules).await?;
         let known: Vec<_> = ids.iter().cloned().collect();
+        let due = Due::of_rules(tx, &self.rules, &known).await?;
         let memberships = Memberships::of(tx, &self.rules, &known).await?;
         products::each_of(tx, ids, |product| {
             self.evaluate_one(product, &due, &memberships)

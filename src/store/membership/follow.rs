@@ -309,7 +309,7 @@ impl Locked {
         let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
         let members = keys::memberships(tx, &ids).await?;
         let named = entries::of_products(tx, &ids).await?;
-        let due = Due::of_rules(tx, &compiled.set).await?;
+        let due = Due::of_rules(tx, &compiled.set, &ids).await?;
         let memberships = Memberships::of(tx, &compiled.set, &ids).await?;
         let mut steps = Steps::new();
         for (collection, children) in lists {
@@ -565,7 +565,7 @@ pub async fn to_follow(
     let mut lists: Vec<_> = members
         .filter(|(collection, _)| rules.set.contains(collection))
         .collect();
-    let due = Due::of_rules(tx, &rules.set).await?;
+    let due = Due::of_rules(tx, &rules.set, ids).await?;
     let memberships = Memberships::of(tx, &rules.set, ids).await?;
     for product in products.values() {
         let facts = memberships.facts(product, due.moment(&product.id));

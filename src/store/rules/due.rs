@@ -66,26 +66,17 @@ impl Due {
         Ok(Self { now, times })
     }
 
-    /// The current time and the due times of all overdue products of the tenant. Without age
-    /// conditions in `rules`, nothing is read.
+    /// The current time and the due times of products for which `rules` are evaluated. Without age
+    /// conditions in them, nothing is read.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn of_rules(tx: &Tx, rules: &RuleSet) -> Result<Self> {
-        if !rules.has_ages() {
-            return Ok(Self::never(tx));
+    pub async fn of_rules(tx: &Tx, rules: &RuleSet, ids: &[ProductId]) -> Result<Self> {
+        if rules.has_ages() {
+            Self::of_products(tx, ids).await
+        } else {
+            Ok(Self::never(tx))
         }
-        let now = now(tx).await?;
-        let found = row::Entity::find()
-            .select_only()
-            .columns([row::Column::ProductId, row::Column::DueTime])
-            .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::DueTime.lte(now.micros()))
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        let times = times(found);
-        Ok(Self { now, times })
     }
 
     /// When the product is due, if known.
