@@ -8,8 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -144,12 +143,9 @@ pub fn made_of(stored: usize) -> usize {
 pub async fn reserving<F: Future>(is_read: bool, work: F) -> (F::Output, Reservation) {
     let reserved = Arc::new(Mutex::new(Reservation::none()));
     let lock = || reserved.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut work = pin!(RESERVED.scope(Arc::clone(&reserved), work));
-    let output = poll_fn(|cx| {
-        let stored = if is_read { lock().stored() } else { 0 };
-        processor::work(stored, || work.as_mut().poll(cx))
-    });
-    let output = output.await;
+    let work = RESERVED.scope(Arc::clone(&reserved), work);
+    let stored = || if is_read { lock().stored() } else { 0 };
+    let output = processor::run(stored, work).await;
     let reserved = std::mem::replace(&mut *lock(), Reservation::none());
     (output, reserved)
 }

@@ -1,6 +1,9 @@
 //! Keeps work that takes much processor time from blocking the threads that serve other requests.
 
-use std::{cell::Cell, sync::LazyLock, thread::available_parallelism};
+use std::{
+    cell::Cell, future::poll_fn, pin::pin, sync::LazyLock, task::Poll,
+    thread::available_parallelism,
+};
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -31,6 +34,48 @@ pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
         let _working = Working::begin();
         work()
     })
+}
+
+/// Runs a future of which each poll is work on this many bytes; they may change between polls. It
+/// waits for a free processor without blocking a thread.
+pub async fn run<F: Future>(bytes: impl Fn() -> usize, future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        let turn = match to_move_off(bytes()) {
+            Some(_) => TURNS.acquire().await.ok(),
+            None => None,
+        };
+        let polled = poll_fn(|cx| {
+            let mut poll = || future.as_mut().poll(cx);
+            Poll::Ready(if turn.is_some() {
+                block_in_place(|| {
+                    let _working = Working::begin();
+                    poll()
+                })
+            } else {
+                poll()
+            })
+        });
+        let polled = polled.await;
+        drop(turn);
+        match polled {
+            Poll::Ready(output) => return output,
+            Poll::Pending => woken().await,
+        }
+    }
+}
+
+/// Waits until this task is woken.
+async fn woken() {
+    let mut is_woken = false;
+    poll_fn(|_| {
+        if std::mem::replace(&mut is_woken, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Like [`work`], without waiting for a free processor: for work with locks held, which would make
@@ -105,6 +150,43 @@ mod tests {
         for work in futures::future::join_all(works).await {
             assert_eq!(work.unwrap(), 5);
         }
+    }
+
+    #[test]
+    fn futures_that_wait_for_a_processor_block_no_thread() {
+        let processors = available_parallelism().unwrap().get();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            // For those that work; those that wait must need none.
+            .max_blocking_threads(processors)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (begin, begun) = std::sync::mpsc::channel();
+            let (end, ends) = std::sync::mpsc::channel::<()>();
+            let ends = std::sync::Arc::new(std::sync::Mutex::new(ends));
+            let works: Vec<_> = (0..processors)
+                .map(|_| {
+                    let (begin, ends) = (begin.clone(), std::sync::Arc::clone(&ends));
+                    tokio::spawn(run(|| LARGE + 1, async move {
+                        begin.send(()).unwrap();
+                        let _ = ends.lock().unwrap().recv();
+                    }))
+                })
+                .collect();
+            for _ in &works {
+                begun.recv().unwrap();
+            }
+            let waiting: Vec<_> = (0..100)
+                .map(|_| tokio::spawn(run(|| LARGE + 1, tokio::task::yield_now())))
+                .collect();
+            tokio::spawn(async {}).await.unwrap();
+            assert!(waiting.iter().all(|it| !it.is_finished()));
+            drop(end);
+            for task in works.into_iter().chain(waiting) {
+                task.await.unwrap();
+            }
+        });
     }
 
     #[tokio::test]

@@ -61,17 +61,17 @@ pub(super) async fn count<F: Future<Output = Response>>(
     } else {
         AHEAD
     };
-    poll_fn(|cx| {
-        // Compression takes processor time, so it counts as work of that many bytes.
-        let bytes = if is_compressed {
-            ahead
-        } else {
-            reserved.stored()
-        };
-        processor::work(bytes, || body.make_ahead(cx, ahead));
+    // Compression takes processor time, so it counts as work of that many bytes.
+    let bytes = if is_compressed {
+        ahead
+    } else {
+        reserved.stored()
+    };
+    let make_ahead = poll_fn(|cx| {
+        body.make_ahead(cx, ahead);
         Poll::Ready(())
-    })
-    .await;
+    });
+    processor::run(|| bytes, make_ahead).await;
     if !reserved.is_none() {
         reserved.resize(body.bytes);
         body.reservation = reserved;
