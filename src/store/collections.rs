@@ -96,6 +96,9 @@ pub(super) fn size() -> Expr {
 /// # Errors
 /// If the database fails.
 pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
     let rows = named(tx, ids, |select| {
         select.column(row::Column::Id.as_column_ref());
     })?;
@@ -353,10 +356,7 @@ pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
 
 /// The collections that the rules name and that do not exist.
 pub(super) async fn missing(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
-    let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
-    if named.is_empty() {
-        return Ok(BTreeSet::new());
-    }
+    let named: Vec<_> = rules.named_ids().collect();
     let existing = existing(tx, &named).await?;
     let missing = named.into_iter().filter(|id| !existing.contains(id));
     Ok(missing.collect())
@@ -364,7 +364,7 @@ pub(super) async fn missing(tx: &Tx, rules: &Rules) -> Result<BTreeSet<Collectio
 
 /// The collections that the rules name and that are not marked so.
 pub(super) async fn unnamed(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
-    let ids: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
+    let ids: Vec<_> = rules.named_ids().collect();
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }

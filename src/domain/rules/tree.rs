@@ -105,6 +105,11 @@ impl Rules {
         named
     }
 
+    /// The collections that conditions reference, possibly several times.
+    pub fn named_ids(&self) -> impl Iterator<Item = CollectionId> {
+        self.named().into_iter().map(|(_, id)| id)
+    }
+
     /// The SHA-256 of the canonical form, in hexadecimal digits. Rules that only differ in their
     /// order or in duplicates have the same hash.
     pub fn hash(&self) -> String {

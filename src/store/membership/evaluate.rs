@@ -120,7 +120,7 @@ impl Locked {
             let mut set = before.set.clone();
             set.insert(id.clone(), rules);
             names::check_chain(&set, id, rules, tx.session().rule_limits.chain)?;
-            linked.extend(rules.named().into_iter().map(|(_, id)| id));
+            linked.extend(rules.named_ids());
         }
         self.mark_named(tx, linked).await?;
         Ok(Some(before))

@@ -25,8 +25,7 @@ impl Locked {
             if !missing.is_empty() {
                 tenants::note_missing(tx)?;
             }
-            let named = rules.named().into_iter().map(|(_, id)| id);
-            let existing = named.filter(|id| !missing.contains(id));
+            let existing = rules.named_ids().filter(|id| !missing.contains(id));
             self.mark_named(tx, existing.collect()).await?;
         }
         let list = ChildType::Product;

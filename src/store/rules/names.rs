@@ -98,10 +98,8 @@ pub async fn without_deleted(
 ) -> Result<Option<Arc<Compiled>>> {
     let asked = |id: &CollectionId| rules.set.contains(id) && !is_there(id);
     let mut named: Vec<_> = rules.set.named().into_iter().filter(asked).collect();
-    if !named.is_empty() {
-        let existing = collections::existing(tx, &named).await?;
-        named.retain(|id| !existing.contains(id));
-    }
+    let existing = collections::existing(tx, &named).await?;
+    named.retain(|id| !existing.contains(id));
     Ok((!named.is_empty()).then(|| Arc::new(rules.without(&named))))
 }
 
@@ -156,15 +154,11 @@ pub async fn matching(
 /// # Errors
 /// With one violation per reference to a missing collection; if the database fails.
 pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
-    let named = rules.named();
-    if named.is_empty() {
-        return Ok(());
-    }
-    let ids: BTreeSet<_> = named.iter().map(|(_, id)| id).cloned().collect();
-    let ids: Vec<_> = ids.into_iter().collect();
-    let there = collections::existing(tx, &ids).await?;
-    let missing = Constraint::Malformed("the id of a collection of the tenant");
-    refuse(&named, |id| (!there.contains(id)).then(|| missing.clone()))
+    let missing = collections::missing(tx, rules).await?;
+    let constraint = Constraint::Malformed("the id of a collection of the tenant");
+    refuse(&rules.named(), |id| {
+        missing.contains(id).then(|| constraint.clone())
+    })
 }
 
 /// Checks that a collection's references form no cycle and no chain longer than `max`. `set` must
