@@ -23,7 +23,7 @@ use crate::{
         rules::{
             self,
             due::{self, Due},
-            evaluations::{self, Evaluation},
+            evaluations,
             names::Memberships,
         },
     },
@@ -75,18 +75,28 @@ impl Service {
     }
 
     async fn job(&self, job: Job) -> Result<()> {
-        let writing = Caller::operator(job.tenant.clone()).writing()?;
+        let caller = Caller::operator(job.tenant.clone());
+        let (reading, writing) = (caller.reading()?, caller.writing()?);
         let mut size = LISTS.0;
         loop {
+            let evaluated = match &job.task {
+                Task::Evaluate { collection } => {
+                    let tx = self.store.read_on(&reading).await?;
+                    evaluate(&tx, &job, &CollectionId::trusted(collection.as_str())).await?
+                }
+                Task::LeaveLists { .. } | Task::DeriveFacts(_) | Task::Follow => None,
+            };
             let began = Instant::now();
-            let context = (&job, size, self.settings());
+            let context = (&job, evaluated.as_ref(), size, self.settings());
             let has_more = self
                 .store
                 .write_on(
                     &writing,
                     Mode::Commit,
                     &context,
-                    |tx, (job, size, settings)| step(tx, job, *size, settings).boxed(),
+                    |tx, (job, evaluated, size, settings)| {
+                        step(tx, job, *evaluated, *size, settings).boxed()
+                    },
                 )
                 .await?;
             if !has_more {
@@ -106,7 +116,13 @@ impl Service {
 }
 
 /// Does a part of a job. Returns whether there may be more.
-async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+async fn step(
+    tx: &Tx,
+    job: &Job,
+    evaluated: Option<&Evaluated>,
+    size: usize,
+    settings: &Settings,
+) -> Result<bool> {
     if !jobs::is_ours(tx, job).await? {
         // The job was removed, for example because the rules changed and another job evaluates
         // them.
@@ -120,7 +136,7 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
             let collection = CollectionId::trusted(collection.as_str());
             match evaluations::get(tx, &collection).await? {
                 Some(evaluation) if evaluation.job == job.id => {
-                    evaluate(tx, job, &collection, evaluation, settings).await
+                    record(tx, job, &collection, evaluated, settings).await
                 }
                 _ => begin_evaluation(tx, job, &collection, settings).await,
             }
@@ -143,50 +159,82 @@ async fn begin_evaluation(
     Ok(false)
 }
 
-/// Evaluates the rules of a smart collection over more products. When all of them are done,
-/// replaces the list.
-async fn evaluate(
-    tx: &Tx,
-    job: &Job,
-    id: &CollectionId,
-    evaluation: Evaluation,
-    settings: &Settings,
-) -> Result<bool> {
+/// What a job found out about the next products of the tenant, in order of ids.
+struct Evaluated {
+    page: EvaluatedPage,
+    /// The last of the products; `None` if there was none left.
+    last: Option<ProductId>,
+    /// How many products are done, with these.
+    done: u64,
+}
+
+/// Evaluates the rules of a smart collection over more products. This only reads, so it makes no
+/// writer wait: a product that changes afterwards is checked again in the end. `None` if the
+/// collection was deleted, or needs no evaluation by this job any more.
+async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evaluated>> {
     let began = Instant::now();
+    let evaluation = evaluations::get(tx, id).await?;
+    let Some(evaluation) = evaluation.filter(|it| it.job == job.id) else {
+        return Ok(None);
+    };
     let collection = collections::get(tx, id).await?;
     let collection = collection.filter(|it| it.rules_state == RulesState::Evaluating);
     let Some(Kind::Smart { rules }) = collection.map(|it| it.kind) else {
-        // The collection was deleted or changed in the meantime.
-        tx.lock(LockSet::of_rules(id)).await?;
-        evaluations::end(tx, id).await?;
-        return Ok(false);
+        return Ok(None);
     };
     let rules = RuleSet::new([(id.clone(), rules)]);
-    let (mut last, mut done) = (evaluation.last, evaluation.progress.done);
+    let mut evaluated = Evaluated {
+        page: EvaluatedPage::default(),
+        last: None,
+        done: evaluation.progress.done,
+    };
+    let mut last = evaluation.last;
     while began.elapsed() < STEP {
         let (products, bytes) = products::after(tx, last.as_ref()).await?;
         if products.is_empty() {
-            return finish_evaluation(tx, job, id, settings).await;
+            break;
         }
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
         let due = Due::of_rules(tx, &rules, &ids).await?;
         let memberships = Memberships::of(tx, &rules, &ids).await?;
         let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
         let (matching, changes) = tx.work(bytes, evaluate);
-        jobs::add_lists(tx, &job.id, &matching).await?;
-        due::put_earlier(tx, &changes).await?;
-        done += products.len() as u64;
-        last = products.into_iter().last().map(|product| product.id);
+        evaluated.page.0.extend(matching);
+        evaluated.page.1.extend(changes);
+        evaluated.done += products.len() as u64;
+        last = ids.into_iter().last();
+        evaluated.last.clone_from(&last);
     }
-    if let Some(last) = &last {
-        evaluations::advance(tx, id, last, done).await?;
-    }
-    jobs::renew(tx, job).await?;
-    Ok(true)
+    Ok(Some(evaluated))
 }
 
 /// Candidates for the list, and due times of products whose age conditions will change.
 type EvaluatedPage = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
+
+/// Records what was found out about more products. When all of them are done, replaces the list.
+async fn record(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    evaluated: Option<&Evaluated>,
+    settings: &Settings,
+) -> Result<bool> {
+    let Some(evaluated) = evaluated else {
+        // The collection was deleted or changed in the meantime.
+        tx.lock(LockSet::of_rules(id)).await?;
+        evaluations::end(tx, id).await?;
+        return Ok(false);
+    };
+    let Some(last) = &evaluated.last else {
+        return finish_evaluation(tx, job, id, settings).await;
+    };
+    let (matching, changes) = &evaluated.page;
+    jobs::add_lists(tx, &job.id, matching).await?;
+    due::put_earlier(tx, changes).await?;
+    evaluations::advance(tx, id, last, evaluated.done).await?;
+    jobs::renew(tx, job).await?;
+    Ok(true)
+}
 
 fn evaluate_page(
     id: &CollectionId,
