@@ -90,10 +90,12 @@ pub fn work_at_once<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 /// The runtime whose other threads take over the tasks of this one, if work on this many bytes is
 /// to be moved off.
 fn to_move_off(bytes: usize) -> Option<Handle> {
+    if bytes <= LARGE || WORKING.get() {
+        return None;
+    }
     let handle = Handle::try_current().ok();
     // A current-thread runtime has no other thread.
-    let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-    handle.filter(|_| bytes > LARGE && !WORKING.get())
+    handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// A thread's work, until this is dropped.

@@ -32,7 +32,8 @@ use crate::{
 
 /// The interval of checking for jobs.
 const LOOK: Duration = Duration::from_secs(1);
-/// The target duration of a step, which blocks all other writers on SQLite.
+/// The target duration of a step, which blocks all other writers on SQLite, and of the reads before
+/// it, which don't.
 const STEP: Duration = Duration::from_millis(25);
 /// The minimum and maximum number of lists per step.
 const LISTS: (usize, usize) = (8, 1_000);
@@ -161,7 +162,10 @@ async fn begin_evaluation(
 
 /// What a job found out about the next products of the tenant, in order of ids.
 struct Evaluated {
-    page: EvaluatedPage,
+    /// Candidates for the list.
+    matching: Vec<(CollectionId, ChildId)>,
+    /// Due times of products whose age conditions will change.
+    changes: Vec<(ProductId, Timestamp)>,
     /// The last of the products; `None` if there was none left.
     last: Option<ProductId>,
     /// How many products are done, with these.
@@ -184,32 +188,49 @@ async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evalua
     };
     let rules = RuleSet::new([(id.clone(), rules)]);
     let mut evaluated = Evaluated {
-        page: EvaluatedPage::default(),
+        matching: Vec::new(),
+        changes: Vec::new(),
         last: None,
         done: evaluation.progress.done,
     };
-    let mut last = evaluation.last;
     while began.elapsed() < STEP {
-        let (products, bytes) = products::after(tx, last.as_ref()).await?;
+        let last = evaluated.last.as_ref().or(evaluation.last.as_ref());
+        let (products, bytes) = products::after(tx, last).await?;
         if products.is_empty() {
             break;
         }
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
         let due = Due::of_rules(tx, &rules, &ids).await?;
         let memberships = Memberships::of(tx, &rules, &ids).await?;
-        let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
-        let (matching, changes) = tx.work(bytes, evaluate);
-        evaluated.page.0.extend(matching);
-        evaluated.page.1.extend(changes);
-        evaluated.done += products.len() as u64;
-        last = ids.into_iter().last();
-        evaluated.last.clone_from(&last);
+        tx.work(bytes, || {
+            evaluated.add(id, &rules, (&due, &memberships), &products);
+        });
+        evaluated.last = ids.into_iter().last();
     }
     Ok(Some(evaluated))
 }
 
-/// Candidates for the list, and due times of products whose age conditions will change.
-type EvaluatedPage = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
+impl Evaluated {
+    fn add(
+        &mut self,
+        id: &CollectionId,
+        rules: &RuleSet,
+        (due, memberships): (&Due, &Memberships),
+        products: &[Product],
+    ) {
+        for product in products {
+            let moment = due.moment(&product.id);
+            let facts = memberships.facts(product, moment);
+            if rules.matches(id, &facts) {
+                self.matching.push((id.clone(), product.id.clone().into()));
+            }
+            let next = rules.next_change(&facts, moment);
+            self.changes
+                .extend(next.map(|next| (product.id.clone(), next)));
+        }
+        self.done += products.len() as u64;
+    }
+}
 
 /// Records what was found out about more products. When all of them are done, replaces the list.
 async fn record(
@@ -228,31 +249,11 @@ async fn record(
     let Some(last) = &evaluated.last else {
         return finish_evaluation(tx, job, id, settings).await;
     };
-    let (matching, changes) = &evaluated.page;
-    jobs::add_lists(tx, &job.id, matching).await?;
-    due::put_earlier(tx, changes).await?;
+    jobs::add_lists(tx, &job.id, &evaluated.matching).await?;
+    due::put_earlier(tx, &evaluated.changes).await?;
     evaluations::advance(tx, id, last, evaluated.done).await?;
     jobs::renew(tx, job).await?;
     Ok(true)
-}
-
-fn evaluate_page(
-    id: &CollectionId,
-    rules: &RuleSet,
-    (due, memberships): (&Due, &Memberships),
-    products: &[Product],
-) -> EvaluatedPage {
-    let (mut matching, mut changes) = EvaluatedPage::default();
-    for product in products {
-        let moment = due.moment(&product.id);
-        let facts = memberships.facts(product, moment);
-        if rules.matches(id, &facts) {
-            matching.push((id.clone(), product.id.clone().into()));
-        }
-        let next = rules.next_change(&facts, moment);
-        changes.extend(next.map(|next| (product.id.clone(), next)));
-    }
-    (matching, changes)
 }
 
 async fn finish_evaluation(
