@@ -1407,6 +1407,91 @@ async fn concurrent_writes_of_products_and_rules_miss_no_product(
     }
 }
 
+/// Jobs evaluate rules about ages and other collections while others change, delete and list the
+/// products, and time passes. Each product changes only once during an evaluation, so that no later
+/// change corrects what the evaluation missed; and the rules before match nothing, as the members
+/// are checked again in any case.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn evaluations_by_jobs_miss_no_concurrent_change(#[values(Sqlite, Postgres)] engine: Engine) {
+    const ROUNDS: u8 = 20;
+    /// A manual list, a collection that references it, and one by age.
+    const LISTED: u8 = 0;
+    const NAMING: u8 = 1;
+    const AGED: u8 = 2;
+    let flags = Flags {
+        max_synchronous_products: Some("1".into()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let world = World::new(&config, store, "t");
+    let manual = creation(collection_id(LISTED), Kind::Manual);
+    world.execute(manual).await.unwrap();
+    let put = (0..12).map(|n| upsert(product_id(n), &item(1, 1)));
+    world.execute(upserts(put.collect())).await.unwrap();
+    for (number, test) in [(NAMING, Test::In(LISTED)), (AGED, Test::Older(0))] {
+        let rules = test.rules();
+        let smart = creation(collection_id(number), Kind::Smart { rules });
+        world.execute(smart).await.unwrap();
+    }
+    world.do_jobs().await;
+    let world = &world;
+    for round in 0..ROUNDS {
+        for (number, tests) in [
+            (NAMING, [Test::Tag(3), Test::In(LISTED)]),
+            (AGED, [Test::Tag(3), Test::Older(0)]),
+        ] {
+            let changes = Changes {
+                rules: Change::Set(tests[usize::from(round % 2)].rules()),
+                ..Changes::default()
+            };
+            let update = update(collection_id(number), changes);
+            world.execute(update).await.unwrap();
+        }
+        let start = Timestamp::now();
+        let products = async {
+            for n in 0..8 {
+                // In the past, in an instant, or in the future.
+                let time = later(start, (i64::from((round + n) % 3) - 1) * 10);
+                let put = upserts(vec![created(n, time)]);
+                world.execute(put).await.unwrap();
+            }
+            let delete = DeleteProducts {
+                ids: vec![product_id(8 + round % 4)],
+                known_only: false,
+                retry: None,
+            };
+            world.execute(delete).await.unwrap();
+        };
+        let lists = async {
+            let ids = (0..12).filter(|n| (n + round) % 2 == 0);
+            let ids = ids.map(|n| product_id(n).into()).collect();
+            let mutation = Mutation::Replace { ids };
+            let update = UpdateCollection {
+                mutations: vec![ChildMutation {
+                    list: ChildType::Product,
+                    mutation,
+                }],
+                ..UpdateCollection::of(collection_id(LISTED))
+            };
+            world.execute(update).await.unwrap();
+        };
+        let jobs = async {
+            while world.service.do_job("test").await.unwrap() {
+                world.service.do_due().await;
+            }
+        };
+        futures::future::join3(products, lists, jobs).await;
+        sleep_until(later(start, 20)).await;
+        world.service.do_due().await;
+        world.do_jobs().await;
+        for number in [LISTED, NAMING, AGED] {
+            let problems = world.problems(&collection_id(number)).await;
+            assert!(problems.is_empty(), "{round}: {number}: {problems:?}");
+        }
+    }
+}
+
 /// The current list of a collection, with the findings of `endcap check`.
 async fn seen(world: &World, number: u8) -> Vec<String> {
     let id = collection_id(number);
