@@ -8,15 +8,16 @@
 The credential is read from the environment variable TOKEN. Needs Python 3.8, nothing else.
 """
 
-import argparse
 import json
 import os
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
+
+from common import cleaned, exists, flattened, require, run, send
 
 PAGE = 100
+# What each side gives by itself, and what is written by operations of its own.
+OWN = {"_id", "prices", "collectionIds", "createdAt", "updatedAt", "locationId", "product"}
 
 
 class Api:
@@ -31,22 +32,15 @@ class Api:
         headers = {"Version": "2021-07-28", "Content-Type": "application/json"}
         if "TOKEN" in os.environ:
             headers["Authorization"] = "Bearer " + os.environ["TOKEN"]
-        request = urllib.request.Request(url, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            sys.exit(f"{method} {url}: {error.code} {error.read().decode()}")
+        return send(method, url, headers, data)
 
     def pages(self, path, query, items):
         """All items of a list that is read page by page."""
         offset = 0
         while True:
-            page = self.call("GET", path, {**query, "limit": PAGE, "offset": offset})[items]
-            yield from page
-            if len(page) < PAGE:
+            page = self.call("GET", path, {**query, "limit": PAGE, "offset": offset})
+            yield from page[items]
+            if len(page[items]) < PAGE:
                 return
             offset += PAGE
 
@@ -63,6 +57,9 @@ class Api:
             path = f"/products/{quoted(product['_id'])}/price"
             product["prices"] = list(self.pages(path, listing, "prices"))
         return {"collections": collections, "products": products}
+
+    def export_as(self, _catalog):
+        return self.export()
 
     def load(self, catalog):
         products = catalog["products"]
@@ -83,14 +80,16 @@ class Api:
     def load_product(self, product):
         path = f"/products/{quoted(product['_id'])}"
         # Collections name their products, not the other way round: that keeps the order.
-        own = {"_id", "prices", "collectionIds", "createdAt", "updatedAt"}
-        body = {name: value for name, value in product.items() if name not in own}
+        body = without(product, OWN)
         self.call("PUT", path, body={**body, "locationId": self.location})
         there = self.call("GET", path + "/price", {"locationId": self.location})["prices"]
-        if not there:
+        if prices(there) != prices(product["prices"]):
+            for price in there:
+                gone = f"{path}/price/{quoted(price['_id'])}"
+                self.call("DELETE", gone, {"locationId": self.location})
             for price in product["prices"]:
-                body = {name: value for name, value in price.items() if name != "_id"}
-                self.call("POST", path + "/price", body={**body, "locationId": self.location})
+                body = {**without(price, OWN), "locationId": self.location}
+                self.call("POST", path + "/price", body=body)
 
     def load_collection(self, collection):
         names = ["name", "slug", "image", "seo", "type", "rules", "productIds"]
@@ -101,7 +100,7 @@ class Api:
         else:
             body.pop("rules", None)
         path = f"/products/collections/{collection['_id']}"
-        if self.call("GET", path, {"altId": self.location}):
+        if exists(lambda: self.call("GET", path, {"altId": self.location})):
             self.call("PUT", path, body=body)
         else:
             body["collectionId"] = collection["_id"]
@@ -112,47 +111,39 @@ def quoted(text):
     return urllib.parse.quote(text, safe="")
 
 
+def without(entry, names):
+    return {name: value for name, value in entry.items() if name not in names}
+
+
+def prices(found):
+    return [cleaned(without(price, OWN)) for price in found]
+
+
+def check(catalog):
+    """Refuses a file that could not be loaded whole."""
+    for one in catalog["collections"]:
+        require(one, ["_id"], "a collection")
+        require(one, ["name", "productIds"], f"collection {one['_id']}")
+    for product in catalog["products"]:
+        require(product, ["_id"], "a product")
+        require(product, ["name", "prices"], f"product {product['_id']}")
+
+
 def facts(catalog):
     """What has to be the same on both sides, by what it is about."""
     all_facts = {}
     for one in catalog["collections"]:
-        for name in ["name", "slug", "image", "seo", "productIds"]:
-            all_facts[f"collection {one['_id']}: {name}"] = one.get(name)
+        about = f"collection {one['_id']}"
+        for name in ["name", "slug", "image", "seo", "rules", "productIds"]:
+            all_facts.update(flattened(cleaned(one.get(name)), f"{about}: {name}"))
+        all_facts[f"{about}: type"] = one.get("type") or "manual"
     for one in catalog["products"]:
-        prices = [(price["name"], price["currency"], price["amount"]) for price in one["prices"]]
-        all_facts[f"product {one['_id']}: name"] = one["name"]
-        all_facts[f"product {one['_id']}: prices"] = prices
+        about = f"product {one['_id']}"
+        all_facts.update(flattened(cleaned(without(one, OWN)), f"{about}: fields"))
+        all_facts[f"{about}: prices"] = prices(one["prices"])
     return all_facts
 
 
-def verify(expected, found):
-    expected, found = facts(expected), facts(found)
-    differ = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-    for key in differ:
-        print(f"{key}: expected {expected.get(key)}, found {found.get(key)}")
-    print(f"{len(expected)} facts compared, {len(differ)} differ")
-    return 1 if differ else 0
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=["export", "load", "verify"])
-    parser.add_argument("file")
-    parser.add_argument("--url", default="http://localhost:8080")
-    parser.add_argument("--location", default="default", help="the location: in Endcap the tenant")
-    options = parser.parse_args()
-    api = Api(options.url, options.location)
-    if options.command == "export":
-        with open(options.file, "w", encoding="utf-8") as file:
-            json.dump(api.export(), file, indent=1, ensure_ascii=False)
-        return 0
-    with open(options.file, encoding="utf-8") as file:
-        catalog = json.load(file)
-    if options.command == "load":
-        api.load(catalog)
-        return 0
-    return verify(catalog, api.export())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    location = "the location: in Endcap the tenant"
+    sys.exit(run(__doc__, "--location", "default", location, Api, check, facts))

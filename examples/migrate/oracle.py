@@ -9,14 +9,13 @@ The application key (of Endcap: an API key) is read from the environment variabl
 Needs Python 3.8, nothing else.
 """
 
-import argparse
 import json
 import os
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
+
+from common import Problem, cleaned, exists, flattened, require, run, send
 
 PAGE = 250
 # Tokens are valid for five minutes.
@@ -34,7 +33,7 @@ READ_ONLY = {
 
 class Api:
     def __init__(self, url, languages):
-        self.url, self.languages = url.rstrip("/") + "/ccadmin/v1", languages
+        self.url, self.languages = url.rstrip("/") + "/ccadmin/v1", languages.split(",")
         self.token, self.since = None, 0.0
 
     def login(self):
@@ -42,33 +41,23 @@ class Api:
         if key and time.monotonic() - self.since > RENEW:
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-www-form-urlencoded"}
             body = b"grant_type=client_credentials"
-            self.token = self.send("POST", "/login", body, headers)["access_token"]
+            self.token = send("POST", self.url + "/login", headers, body)["access_token"]
             self.since = time.monotonic()
-
-    def send(self, method, path, data, headers):
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            problem = error.read().decode()
-            if method == "GET" and error.code in (400, 404):
-                return None
-            sys.exit(f"{method} {self.url}{path}: {error.code} {problem}")
 
     def call(self, method, path, language=None, body=None):
         self.login()
         headers = {"Content-Type": "application/json", "X-CCAsset-Language": language or self.languages[0]}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        return self.send(method, path, None if body is None else json.dumps(body).encode(), headers)
+        data = None if body is None else json.dumps(body).encode()
+        return send(method, self.url + path, headers, data)
 
     def items(self, path, more=""):
         offset = 0
         while True:
-            page = self.call("GET", f"{path}?limit={PAGE}&offset={offset}{more}")["items"]
-            yield from page
-            if len(page) < PAGE:
+            page = self.call("GET", f"{path}?limit={PAGE}&offset={offset}{more}")
+            yield from page["items"]
+            if len(page["items"]) < PAGE:
                 return
             offset += PAGE
 
@@ -85,6 +74,10 @@ class Api:
             for one in self.items("/products")
         ]
         return {"languages": self.languages, "collections": collections, "products": products}
+
+    def export_as(self, catalog):
+        self.languages = catalog["languages"]
+        return self.export()
 
     def export_collection(self, one):
         shown = {language: self.collection(one, language) for language in self.languages}
@@ -108,7 +101,7 @@ class Api:
             path = f"/products/{urllib.parse.quote(product['id'], safe='')}"
             properties = {name: value for name, value in product.items() if name != "productType"}
             body = {"properties": properties, "productType": product.get("productType") or ""}
-            if self.call("GET", path):
+            if exists(lambda: self.call("GET", path)):
                 self.call("PUT", path, body=body)
             else:
                 self.call("POST", "/products", body=body)
@@ -124,7 +117,7 @@ class Api:
         body = {"properties": properties, "categoryImages": collection["images"]}
         if not collection["images"]:
             del body["categoryImages"]
-        if one in ROOTS or self.collection(one):
+        if exists(lambda: self.collection(one)):
             self.call("PUT", path, body=body)
         else:
             parents = collection["parents"]
@@ -172,50 +165,46 @@ def parents_first(collections):
     return ordered
 
 
+def check(catalog):
+    """Refuses a file that could not be loaded whole."""
+    require(catalog, ["languages"], "the file")
+    by_id = {}
+    for one in catalog["collections"]:
+        require(one, ["id"], "a collection")
+        what = f"collection {one['id']}"
+        require(one, ["properties", "texts", "images", "parents", "products", "children"], what)
+        require(one["texts"], catalog["languages"], f"texts of {what}")
+        by_id[one["id"]] = one
+    for product in catalog["products"]:
+        require(product, ["id"], "a product")
+    for one in catalog["collections"]:
+        for there, other, back in [("parents", "parent", "children"), ("children", "child", "parents")]:
+            for related in one[there]:
+                if related not in by_id or one["id"] not in by_id[related][back]:
+                    raise Problem(
+                        f"collection {one['id']} has the {other} {related}, which is not in the file "
+                        f"or does not have {one['id']} in its {back}"
+                    )
+
+
 def facts(catalog):
     """What has to be the same on both sides, by what it is about."""
     all_facts = {}
     for one in catalog["collections"]:
-        for name in ["parents", "products", "children"]:
-            all_facts[f"collection {one['id']}: {name}"] = one[name]
-        for language, texts in one["texts"].items():
-            for name in ["displayName", "description", "longDescription", "keywords"]:
-                all_facts[f"collection {one['id']}: {name} ({language})"] = texts.get(name)
+        about = f"collection {one['id']}"
+        # A text that a language lacks is read in the first language.
+        fallback = cleaned(one["texts"][catalog["languages"][0]])
+        for language in catalog["languages"]:
+            texts = dict(flattened(fallback, f"{about}: texts.{language}"))
+            texts.update(flattened(cleaned(one["texts"][language]), f"{about}: texts.{language}"))
+            all_facts.update(texts)
+        for name in ["properties", "images", "parents", "products", "children"]:
+            all_facts.update(flattened(cleaned(one[name]), f"{about}: {name}"))
     for one in catalog["products"]:
-        for name in ["displayName", "listPrice", "salePrice"]:
-            all_facts[f"product {one['id']}: {name}"] = one.get(name)
+        all_facts.update(flattened(cleaned(one), f"product {one['id']}: properties"))
     return all_facts
 
 
-def verify(expected, found):
-    expected, found = facts(expected), facts(found)
-    differ = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-    for key in differ:
-        print(f"{key}: expected {expected.get(key)}, found {found.get(key)}")
-    print(f"{len(expected)} facts compared, {len(differ)} differ")
-    return 1 if differ else 0
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=["export", "load", "verify"])
-    parser.add_argument("file")
-    parser.add_argument("--url", default="http://localhost:8080")
-    parser.add_argument("--languages", default="en", help="separated by commas, the default locale first")
-    options = parser.parse_args()
-    api = Api(options.url, options.languages.split(","))
-    if options.command == "export":
-        with open(options.file, "w", encoding="utf-8") as file:
-            json.dump(api.export(), file, indent=1, ensure_ascii=False)
-        return 0
-    with open(options.file, encoding="utf-8") as file:
-        catalog = json.load(file)
-    if options.command == "load":
-        api.load(catalog)
-        return 0
-    api.languages = catalog["languages"]
-    return verify(catalog, api.export())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    languages = "separated by commas, the default locale first; load and verify take those of the file"
+    sys.exit(run(__doc__, "--languages", "en", languages, Api, check, facts))
