@@ -82,7 +82,7 @@ impl From<Cause> for NotReady {
         Self {
             brief: cause.brief(),
             detail: cause.to_string(),
-            is_refusing: cause.is_schema(),
+            is_refusing: cause.is_refusing(),
             may_pass: cause.may_pass(),
         }
     }

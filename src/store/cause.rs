@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Unreachable,
     Silent,
     Unavailable,
+    ReadOnly,
     Crowded,
     Tls,
     Password,
@@ -35,6 +36,7 @@ pub(super) enum Kind {
     Folder,
     InUse,
     Missing,
+    Replaced,
     Damaged,
     NoReplica,
     Other,
@@ -51,6 +53,10 @@ impl Kind {
             ),
             Self::Silent => ("the database does not answer", ""),
             Self::Unavailable => ("the database does not accept connections now", ""),
+            Self::ReadOnly => (
+                "the database refuses writes: it is a standby, or read-only",
+                "let database_url name the primary server",
+            ),
             Self::Crowded => (
                 "the database has no connection left",
                 "raise its max_connections, or lower database_max_connections",
@@ -100,6 +106,10 @@ impl Kind {
             Self::Missing => (
                 "there is no database",
                 "set data_dir to the directory that contains it",
+            ),
+            Self::Replaced => (
+                "the database file was removed or replaced",
+                "stop the server, put the file back or restore a backup, and start again",
             ),
             Self::Damaged => (
                 "the database file is damaged or not a database",
@@ -169,9 +179,10 @@ impl Cause {
         matches!(self.kind, Kind::TooNew | Kind::Pooler)
     }
 
-    /// Whether the schema is unusable although the database responds.
-    pub fn is_schema(&self) -> bool {
-        matches!(self.kind, Kind::TooNew | Kind::Pending)
+    /// Whether requests must be refused although the database responds: its schema can't be used, or
+    /// nothing that is written will be found again.
+    pub fn is_refusing(&self) -> bool {
+        matches!(self.kind, Kind::TooNew | Kind::Pending | Kind::Replaced)
     }
 
     /// Whether the problem may be temporary, so that a retry may help without anybody's
@@ -179,7 +190,12 @@ impl Cause {
     pub fn may_pass(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Unreachable | Kind::Silent | Kind::Unavailable | Kind::Crowded | Kind::Locked
+            Kind::Unreachable
+                | Kind::Silent
+                | Kind::Unavailable
+                | Kind::ReadOnly
+                | Kind::Crowded
+                | Kind::Locked
         )
     }
 
@@ -232,6 +248,7 @@ impl Cause {
             };
         }
         let kind = match &*code {
+            "25006" => Kind::ReadOnly,
             "28P01" => Kind::Password,
             "28000" => Kind::Role,
             "3D000" => Kind::NoDatabase,

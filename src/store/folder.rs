@@ -47,6 +47,12 @@ pub(super) fn check(database: &Path) -> Result<(), Cause> {
     Ok(())
 }
 
+/// Which file this is, so that another one at its path is noticed; `None` if there is none.
+pub(super) fn identity(database: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(database).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// The directory of a file; the current one if the path has no directory.
 pub(super) fn folder(database: &Path) -> &Path {
     match database.parent() {

@@ -50,6 +50,8 @@ pub struct Probe {
     target: Target,
     /// `None` before the first query, and after one that failed.
     live: Option<Live>,
+    /// Which database file was found first.
+    file: Option<(u64, u64)>,
     connect_timeout: Duration,
     answer_timeout: Duration,
 }
@@ -79,6 +81,7 @@ impl Probe {
         Ok(Self {
             target,
             live: None,
+            file: None,
             connect_timeout: database.acquire_timeout,
             answer_timeout: database.acquire_timeout,
         })
@@ -111,8 +114,10 @@ impl Probe {
     /// missing database.
     ///
     /// # Errors
-    /// If the database cannot be queried. A missing file counts as a database without migrations.
+    /// If the database cannot be queried; if its file is no longer the one that was found first. A
+    /// file that was missing from the start counts as a database without migrations.
     pub async fn schema(&mut self) -> Result<Schema, Cause> {
+        self.check_file()?;
         let tables = match &self.target {
             Target::Sqlite(path) if !path.exists() => return Ok(Schema::default()),
             Target::Sqlite(_) => self.ask(SQLITE_TABLES).await?,
@@ -130,6 +135,20 @@ impl Probe {
             None
         };
         Ok(Schema::new(applied, floor))
+    }
+
+    /// Checks that the database file is still the one that was found first: connections to a file
+    /// that was removed or replaced still work, and lose everything that they write.
+    fn check_file(&mut self) -> Result<(), Cause> {
+        let Target::Sqlite(path) = &self.target else {
+            return Ok(());
+        };
+        let found = folder::identity(path);
+        if self.file.is_some() && self.file != found {
+            return Err(Cause::new(Kind::Replaced, path.display().to_string()));
+        }
+        self.file = found;
+        Ok(())
     }
 
     /// Checks that a missing table is not just invisible to the role.

@@ -256,9 +256,10 @@ impl Drop for Server {
 /// Waits until the server with this admin port is ready or not ready, and returns the response of
 /// `/readyz`.
 pub(crate) async fn is_ready(admin: &str, expected: bool) -> String {
+    let client = http_client().build().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let response = reqwest::get(format!("{admin}/readyz")).await.unwrap();
+        let response = client.get(format!("{admin}/readyz")).send().await.unwrap();
         let is_ready = response.status() == 200;
         let body = response.text().await.unwrap();
         if is_ready == expected {

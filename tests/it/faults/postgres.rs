@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use endcap::{config::Flags, grpc::pb, store::Engine};
 use futures::future::join_all;
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, Database};
 use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -109,6 +109,34 @@ async fn a_connection_lost_during_a_write_rolls_it_back_and_is_reported() {
         assert_eq!(products(&mut client, "a").await, ["kept"], "{fault:?}");
         no_connection_leaked(&server).await;
     }
+}
+
+/// As after a failover, when the address of the database still leads to a standby.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_refuses_writes_until_it_is_writable() {
+    let (_proxy, server) = behind_a_proxy().await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let (base, name) = server.database.rsplit_once('/').unwrap();
+    let another = format!("{base}/postgres");
+    let db = Database::connect(another).await.unwrap();
+    let restart = async |setting: &str| {
+        let sql = format!("ALTER DATABASE {name} {setting}");
+        db.execute_unprepared(&sql).await.unwrap();
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        db.execute_unprepared(&sql).await.unwrap();
+    };
+    restart("SET default_transaction_read_only = on").await;
+    recovers(&server).await;
+    let request = || mutate("a", vec![append(["p"])]);
+    let status = client.mutate_children(request()).await.unwrap_err();
+    assert!(is_unavailable(&status), "{status:?}");
+    restart("RESET default_transaction_read_only").await;
+    recovers(&server).await;
+    client.mutate_children(request()).await.unwrap();
+    assert_eq!(products(&mut client, "a").await, ["p"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,13 @@ use std::{
     process::Command,
 };
 
-use endcap::store::Engine::Sqlite;
+use endcap::{grpc::pb::collection_service_client::CollectionServiceClient, store::Engine::Sqlite};
+use rstest::rstest;
 
 use super::{Place, run};
 use crate::{
+    collections::{creation, reason},
+    harness::{is_ready, named},
     postgres::is_root,
     program::{endcap, start},
 };
@@ -64,6 +67,36 @@ async fn a_migration_lock_excludes_servers_but_not_other_migrations() {
     assert_eq!(status, Some(1));
     let told = "endcap: the data directory is in use: another process has locked ";
     assert!(error.starts_with(told), "{error}");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_database_file_is_removed_or_replaced_refuses_requests(
+    #[values(true, false)] is_replaced: bool,
+) {
+    let place = Place::new(Sqlite).await;
+    let server = start(place.endcap());
+    let file = place.data().join("endcap.db");
+    let moved = place.data().join("moved");
+    fs::rename(&file, &moved).unwrap();
+    if is_replaced {
+        fs::copy(&moved, &file).unwrap();
+    }
+    let told = "the database file was removed or replaced";
+    assert_eq!(
+        is_ready(&server.admin, false).await,
+        format!("not ready: {told}")
+    );
+    let request = creation(named("lost", "Lost"));
+    let mut client = CollectionServiceClient::connect(server.grpc.clone())
+        .await
+        .unwrap();
+    let status = client.create_collection(request).await.unwrap_err();
+    assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+    assert!(status.message().contains(told), "{}", status.message());
+    server.logs(&format!("not ready: {told}: {}; stop", file.display()));
+    fs::rename(&moved, &file).unwrap();
+    is_ready(&server.admin, true).await;
 }
 
 /// Runs the program without the privilege to write other users' files, even if this is root.
