@@ -2,6 +2,7 @@
 
 use clap::{Arg, Command};
 
+use super::demo;
 use crate::config::{Kind, Setting};
 
 const ALL_SETTINGS: &str = "\
@@ -42,7 +43,7 @@ fn shows(command: &str, setting: &str) -> bool {
             setting,
             "grpc_addr" | "http_addr" | "admin_addr" | "data_dir" | "database_url"
         ),
-        "demo" => matches!(setting, "grpc_addr" | "http_addr" | "admin_addr" | "log"),
+        "demo" => demo::USED.contains(&setting),
         "migrate" => is_of_database || matches!(setting, "log" | "log_format"),
         "key" => is_of_database || setting == "tenants",
         "check" | "reindex" | "secret" => is_of_database,
@@ -55,8 +56,14 @@ fn shows(command: &str, setting: &str) -> bool {
 
 /// Shortens the help of a command and its subcommands, which all use the same settings.
 fn shorten(command: Command, top: &str) -> Command {
-    if top == "serve" {
-        return command;
+    match top {
+        "serve" => return command,
+        "demo" => {
+            return command
+                .mut_args(|arg| hide_unused(arg, top))
+                .mut_args(for_demo);
+        }
+        _ => {}
     }
     let help = match command.get_after_help() {
         Some(own) => format!("{own}\n\n{ALL_SETTINGS}"),
@@ -86,6 +93,18 @@ fn hide_unused(arg: Arg, command: &str) -> Arg {
         arg.hide(true)
     } else {
         arg
+    }
+}
+
+/// Removes what does not apply to the demo, which reads neither variables nor files.
+fn for_demo(arg: Arg) -> Arg {
+    if arg.get_id() == "config" {
+        return arg.hide(true);
+    }
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    match help.split_once(" [env: ") {
+        Some((what, _)) => arg.help(what.to_owned()),
+        None => arg,
     }
 }
 

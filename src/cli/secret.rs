@@ -14,8 +14,8 @@ use crate::{config::Config, domain::Caller, store::secrets};
 const HELP: &str = "\
 The secrets sign login tokens and page tokens. Servers use the new secrets within a minute, without
 a restart. Tokens that were signed with the previous secrets are valid until the next rotation. So
-after a leak, rotate twice, a minute apart: clients then have to log in again, and to read lists
-again from the start.
+after a leak, rotate twice, more than a minute apart: clients then have to log in again, and to read
+lists again from the start.
 
 A secret in a file (token_secret_file) is not changed.
 
@@ -38,7 +38,7 @@ pub(super) async fn run(config: &Config, command: Command) -> Outcome {
             store.close().await;
             let place = database::name(&config.database.place);
             output.print(
-                &format!("rotated {count} secrets\n"),
+                &format!("secrets rotated: {count}\n"),
                 &json!({"rotated_count": count, "database": place}),
             );
             note(&format!("in the database {place}\n"));

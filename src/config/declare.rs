@@ -78,7 +78,7 @@ macro_rules! settings {
 
         impl Flags {
             /// The flags that are given, by the names of their settings.
-            pub(super) fn given(self) -> BTreeMap<String, String> {
+            pub fn given(self) -> BTreeMap<String, String> {
                 let all = [$($(
                     (stringify!($name), self.$name),
                     $((stringify!($file), self.$file),)?

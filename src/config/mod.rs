@@ -513,12 +513,13 @@ pub(crate) mod tests {
             ("ENDCAP_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
         ];
         let file = "max_depth = 'deep'\ndefault_locale = '?'\ndefault_currency = 'eur'\n\
-                    max_deph = 3";
+                    max_deph = 3\ncolour = 1";
         let error = load(Flags::default(), &environment, file).unwrap_err();
         insta::assert_snapshot!(error, @r#"
         invalid configuration:
-          ENDCAP_GRCP_ADDR: unknown setting
-          max_deph in FILE: unknown setting
+          ENDCAP_GRCP_ADDR: unknown setting; a similar one is ENDCAP_GRPC_ADDR
+          colour in FILE: unknown setting
+          max_deph in FILE: unknown setting; a similar one is max_depth
           default_locale in FILE: "?" must be a BCP 47 locale such as en or pt-BR
           default_currency in FILE: "eur" must be three capitals of ISO 4217 such as EUR
           ENDCAP_DRAIN_TIMEOUT: "soon" must be a duration from 1ms to 1h, such as 30s or 500ms

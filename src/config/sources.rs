@@ -16,9 +16,6 @@ use crate::watched::read_secret;
 
 const PREFIX: &str = "ENDCAP_";
 
-/// The problem with a name that is not a setting.
-const UNKNOWN: &str = "unknown setting";
-
 /// Names with the prefix that are not settings: the configuration file's, the API key of commands
 /// that call a server, and those that tests and scripts use.
 const OTHERS: [&str; 6] = [
@@ -142,7 +139,8 @@ fn environment(
             continue;
         }
         if find(settings, &name).is_none() {
-            problems.push(Problem::new(variable, UNKNOWN));
+            let similar = similar(settings, &name).map(Setting::variable);
+            problems.push(Problem::new(variable, unknown(similar.as_deref())));
         } else if let Ok(value) = value.into_string() {
             found.insert(name, value);
         } else {
@@ -150,6 +148,27 @@ fn environment(
         }
     }
     found
+}
+
+/// The problem with a name that is not a setting.
+fn unknown(similar: Option<&str>) -> String {
+    match similar {
+        Some(similar) => format!("unknown setting; a similar one is {similar}"),
+        None => "unknown setting".into(),
+    }
+}
+
+/// The setting whose name is most similar to a misspelt one.
+fn similar(settings: &[Setting], name: &str) -> Option<&'static str> {
+    // As clap does it for flags.
+    const SIMILAR: f64 = 0.8;
+    let names = settings.iter().flat_map(|it| [Some(it.name), it.file]);
+    let rated = names
+        .flatten()
+        .map(|it| (strsim::jaro_winkler(name, it), it));
+    let similar = rated.filter(|(similarity, _)| *similarity > SIMILAR);
+    let best = similar.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.map(|(_, name)| name)
 }
 
 /// Whether a variable comes from Kubernetes, which sets variables for each service of the namespace
@@ -187,7 +206,7 @@ fn from_file(
         let place = format!("{key} in {}", path.display());
         let name = key.replace('-', "_");
         let text = match find(settings, &name) {
-            None => Err(UNKNOWN.into()),
+            None => Err(unknown(similar(settings, &name))),
             // Settings for files have no kind of their own; their value is always a string.
             Some(setting) if setting.file == Some(name.as_str()) => value
                 .as_str()

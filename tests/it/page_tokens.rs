@@ -257,7 +257,7 @@ async fn replicas_accept_each_others_page_tokens_across_one_rotation() {
         assert!(of_a.accepts(*list, &third).await, "{list:?}");
     }
 
-    assert_eq!(endcap(&a, &["secret", "rotate"]), "rotated 1 secrets\n");
+    assert_eq!(endcap(&a, &["secret", "rotate"]), "secrets rotated: 1\n");
     let c = start_at(&database).await;
     let mut of_c = Client::of(&c).await;
     let new = of_c.first_tokens().await;

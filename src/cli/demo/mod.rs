@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{self, Addresses, App},
-    config::{Config, ConfigError, Flags},
+    config::{Config, ConfigError, Flags, Setting},
     telemetry,
 };
 use client::Client;
@@ -30,17 +30,21 @@ shows how long moving, inserting, paging and explaining take, compared with a ta
 per product with its position; prints commands to try; and serves until Ctrl-C, which removes the
 directory.
 
-Only flags are used: environment variables, a file of settings and your databases are ignored. The
-server listens on free ports of the loopback interface, unless you set the addresses.
+Of the settings, only these flags are used: environment variables, a file of settings, other flags
+and your databases are ignored. The server listens on free ports of the loopback interface, unless
+you set the addresses; in a container, --auth none allows other interfaces.
 
 Examples:
   endcap demo
   endcap demo --products 10000 --grpc-addr 127.0.0.1:50051 --http-addr 127.0.0.1:8080";
 
+/// The settings that the demo uses, if they are given as flags.
+pub(super) const USED: [&str; 5] = ["grpc_addr", "http_addr", "admin_addr", "auth", "log"];
+
 /// The size of the list.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Number of products in the long list, at most 10,000,000
+    /// Number of products in the long list, from 100 to 10,000,000
     #[arg(
         long,
         value_name = "COUNT",
@@ -51,6 +55,11 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(flags: &Flags, args: &Args) -> Outcome {
+    for name in flags.clone().given().keys() {
+        if !USED.contains(&name.as_str()) {
+            eprintln!("endcap demo does not use {}", Setting::flag(name));
+        }
+    }
     let folder = tempfile::Builder::new()
         .prefix("endcap-demo-")
         .tempdir()

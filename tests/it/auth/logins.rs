@@ -240,7 +240,7 @@ async fn tokens_survive_one_rotation_of_the_secret_but_not_two() {
     let a = start().await;
     let key = new_key(&a, "shop", &["admin"], &[]);
     let old = token(&a, "login", &key).await;
-    assert_eq!(endcap(&a, &["secret", "rotate"]), "rotated 2 secrets\n");
+    assert_eq!(endcap(&a, &["secret", "rotate"]), "secrets rotated: 2\n");
     let b = start().await;
     let new = token(&b, "login", &key).await;
     assert_eq!(status(&b, &old).await, 200);
