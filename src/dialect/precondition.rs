@@ -30,7 +30,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
         Some(Ok(etag)) => Ok(Some(etag)),
         // An etag that this service did not issue can't be current.
         Some(Err(_)) | None => {
-            let message = format!("If-Match: {text:?} is not current");
+            let message =
+                format!("If-Match: {text} is not the etag of a response, in quotes, or *");
             Err(Error::new(Reason::EtagMismatch, message))
         }
     }

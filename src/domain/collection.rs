@@ -509,10 +509,10 @@ impl Collection {
         if let Some(catalog) = &self.catalog_id {
             violations.take(CollectionId::parse(FieldPath::CatalogId, catalog));
         }
-        let (length, max) = (self.size(), limits.collection_bytes);
-        if length > max {
+        let (bytes, max) = (self.size(), limits.collection_bytes);
+        if bytes > max {
             let field = FieldPath::Collection;
-            violations.add(field, "", Constraint::TooLong { length, max });
+            violations.add(field, "", Constraint::TooLarge { bytes, max });
         }
     }
 
@@ -526,9 +526,9 @@ impl Collection {
             }
             violations.length(field(), name, PROPERTY_NAME_CHARS);
         }
-        let (length, max) = (self.property_bytes(), limits.custom_property_bytes);
-        if length > max {
-            violations.add(field(), "", Constraint::TooLong { length, max });
+        let (bytes, max) = (self.property_bytes(), limits.custom_property_bytes);
+        if bytes > max {
+            violations.add(field(), "", Constraint::TooLarge { bytes, max });
         }
     }
 

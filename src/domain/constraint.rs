@@ -12,11 +12,18 @@ pub enum Constraint {
     Forbidden(&'static str),
     /// The value must not be empty.
     Empty,
-    /// The value is too long, in characters (or in bytes if the field says so).
+    /// The text is too long.
     TooLong {
-        /// The actual length.
+        /// The actual length in characters.
         length: usize,
-        /// The maximum length.
+        /// The maximum length in characters.
+        max: usize,
+    },
+    /// The value is too large.
+    TooLarge {
+        /// The actual size in bytes.
+        bytes: usize,
+        /// The maximum size in bytes.
         max: usize,
     },
     /// There are too many items.
@@ -57,8 +64,9 @@ impl fmt::Display for Constraint {
             Self::Forbidden(why) => write!(f, "is not allowed: {why}"),
             Self::Empty => f.write_str("must not be empty"),
             Self::TooLong { length, max } => {
-                write!(f, "is {length} long; the limit is {max}")
+                write!(f, "is {length} characters long; the limit is {max}")
             }
+            Self::TooLarge { bytes, max } => write!(f, "has {bytes} bytes; the limit is {max}"),
             Self::TooMany { count, max } => write!(f, "has {count} items; the limit is {max}"),
             Self::TooDeep { depth, max } => write!(f, "has {depth} levels; the limit is {max}"),
             Self::Malformed(what) => write!(f, "must be {what}"),

@@ -398,7 +398,7 @@ mod tests {
         let text = error.violations[0].to_string();
         assert!(text.starts_with("name: \"é"), "{text}");
         assert!(
-            text.ends_with("…\" is 300 long; the limit is 255"),
+            text.ends_with("…\" is 300 characters long; the limit is 255"),
             "{text}"
         );
     }

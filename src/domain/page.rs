@@ -89,7 +89,7 @@ pub fn size(field: impl Into<FieldPath>, value: i32, max: usize) -> Result<usize
             &value.to_string(),
             Constraint::OutOfRange {
                 min: 0,
-                max: i64::try_from(max).unwrap_or(i64::MAX),
+                max: i32::MAX.into(),
             },
         )),
     }

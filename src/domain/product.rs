@@ -170,11 +170,11 @@ fn check_attributes<'a>(
     limits: &Limits,
     violations: &mut Violations,
 ) {
-    let length = attributes.map(|(name, json)| name.len() + json.0.len());
-    let (length, max) = (length.sum(), limits.product_bytes);
-    if length > max {
+    let bytes = attributes.map(|(name, json)| name.len() + json.0.len());
+    let (bytes, max) = (bytes.sum(), limits.product_bytes);
+    if bytes > max {
         let field = FieldPath::Product(at, ProductPart::Attributes);
-        violations.add(field, "", Constraint::TooLong { length, max });
+        violations.add(field, "", Constraint::TooLarge { bytes, max });
     }
 }
 

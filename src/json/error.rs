@@ -5,12 +5,12 @@ use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_TYPE, IF_MATCH, RETRY_AFTER},
 };
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, Kind};
 use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::routes::POOL;
+use super::{names, routes::POOL};
 use crate::{
     dialect::body::BodyError,
     domain::{Error, Reason},
@@ -68,12 +68,24 @@ pub(super) fn invalid(field: &str, problem: &str) -> Refused {
     Status::with_error_details(status.code(), status.message(), details).into()
 }
 
-/// The message of a JSON error. For field masks the library does not mention the expected form, so
-/// it is added.
-pub(super) fn problem(error: &serde_json::Error) -> String {
+/// The message of a JSON error. The library does not mention what is expected, so that is added: the
+/// form of field masks, and the names in an enum or a message, which is the `kind` of the invalid
+/// value.
+pub(super) fn problem(error: &serde_json::Error, kind: Option<&Kind>) -> String {
     let text = error.to_string();
     let how = "invalid field mask (names in lowerCamelCase, with commas between them)";
-    text.replace("invalid field mask", how)
+    let text = text.replace("invalid field mask", how);
+    match kind {
+        Some(Kind::Enum(kind)) if text.starts_with("unrecognized enum value") => {
+            let values = kind.values().filter(|value| value.number() != 0);
+            let names: Vec<_> = values.map(|value| value.name().to_owned()).collect();
+            format!("{text}; the values are {}", names.join(", "))
+        }
+        Some(Kind::Message(kind)) if text.starts_with("unrecognized field name") => {
+            format!("{text}; the fields are {}", names::all(kind))
+        }
+        _ => text,
+    }
 }
 
 /// An internal error.

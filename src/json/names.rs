@@ -8,6 +8,15 @@ pub(super) fn field(message: &MessageDescriptor, name: &str) -> Option<FieldDesc
     by_json.or_else(|| message.get_field_by_name(name))
 }
 
+/// The names of a message's fields as in JSON, for error messages.
+pub(super) fn all(message: &MessageDescriptor) -> String {
+    let names: Vec<_> = message
+        .fields()
+        .map(|field| field.json_name().to_owned())
+        .collect();
+    names.join(", ")
+}
+
 /// The value of a string field; `None` if it is empty or there is no such field.
 pub(super) fn text(message: &DynamicMessage, name: &str) -> Option<String> {
     let value = message.get_field_by_name(name)?;

@@ -28,10 +28,14 @@ fn set_below(
     path: &str,
     texts: &[String],
 ) -> Result<(), Refused> {
-    let unknown = || invalid(whole, "unknown parameter");
+    let descriptor = message.descriptor();
+    let unknown = || {
+        let names = names::all(&descriptor);
+        invalid(whole, &format!("unknown parameter; known here are {names}"))
+    };
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (name, rest) = path.split_at(end);
-    let field = names::field(&message.descriptor(), name).ok_or_else(unknown)?;
+    let field = names::field(&descriptor, name).ok_or_else(unknown)?;
     check_alone(message, &field, whole)?;
     if rest.is_empty() && !field.is_map() {
         let Some(value) = parse(&field, None, whole, texts)? else {
@@ -119,7 +123,7 @@ fn parse(
     };
     let object = Json::Object(Map::from_iter([(field.json_name().to_owned(), value)]));
     let parsed = DynamicMessage::deserialize(field.parent_message().clone(), object);
-    let mut parsed = parsed.map_err(|error| invalid(whole, &problem(&error)))?;
+    let mut parsed = parsed.map_err(|error| invalid(whole, &problem(&error, Some(&kind))))?;
     Ok(parsed.take_field(field))
 }
 

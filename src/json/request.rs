@@ -9,7 +9,8 @@ use http::{
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
+use serde_path_to_error::{Path, Segment};
 
 use super::{
     error::{Refused, invalid, problem},
@@ -109,15 +110,37 @@ fn malformed(
     let mut from = serde_json::Deserializer::from_slice(json);
     let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
     // This fails again, and leaves the path in `track`.
-    let _ = DynamicMessage::deserialize(of, tracked);
-    let path = track.path().to_string();
+    let _ = DynamicMessage::deserialize(of.clone(), tracked);
+    let path = track.path();
+    let kind = kind_at(of, &path);
+    let path = path.to_string();
     let path = if path == "." { "" } else { &path };
     let dot = if place.is_empty() || path.is_empty() || path.starts_with('[') {
         ""
     } else {
         "."
     };
-    invalid(&format!("{place}{dot}{path}"), &problem(error))
+    invalid(
+        &format!("{place}{dot}{path}"),
+        &problem(error, kind.as_ref()),
+    )
+}
+
+/// The type of the value at a path in a message; `None` inside of types that have JSON of their own.
+fn kind_at(of: MessageDescriptor, path: &Path) -> Option<Kind> {
+    let mut kind = Kind::Message(of);
+    for segment in path {
+        let Segment::Map { key } = segment else {
+            continue;
+        };
+        let message = kind.as_message()?;
+        kind = if message.is_map_entry() {
+            message.map_entry_value_field().kind()
+        } else {
+            names::field(message, key)?.kind()
+        };
+    }
+    Some(kind)
 }
 
 fn set_query(message: &mut DynamicMessage, query: &str) -> Result<(), Refused> {

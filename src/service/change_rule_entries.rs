@@ -172,14 +172,14 @@ impl ChangeRuleEntries {
         );
         let ids = named.includes.iter().chain(&named.absent);
         let ids = ids.chain(&named.excludes);
-        let length = ids.chain(named.pins.keys()).map(|id| id.as_str().len());
-        let length: usize = length.sum();
-        if length > MAX_BYTES {
+        let bytes = ids.chain(named.pins.keys()).map(|id| id.as_str().len());
+        let bytes: usize = bytes.sum();
+        if bytes > MAX_BYTES {
             let max = MAX_BYTES;
             violations.add(
                 FieldPath::Entries(self.kind),
                 "",
-                Constraint::TooLong { length, max },
+                Constraint::TooLarge { bytes, max },
             );
         }
         let mut pinned: BTreeMap<u64, u32> = BTreeMap::new();

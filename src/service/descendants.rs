@@ -135,8 +135,8 @@ fn beyond(count: usize, bytes: usize, settings: &Settings) -> Option<Constraint>
     if count > max {
         Some(Constraint::TooMany { count, max })
     } else if bytes > max_bytes {
-        Some(Constraint::TooLong {
-            length: bytes,
+        Some(Constraint::TooLarge {
+            bytes,
             max: max_bytes,
         })
     } else {

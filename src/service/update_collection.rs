@@ -313,9 +313,6 @@ impl UpdateCollection {
     /// manual, and that no pinned product is moved.
     async fn check_moves(&self, tx: &Tx, locked: &Locked, mutations: &[&Mutation]) -> Result<()> {
         let id = &self.id;
-        if locked.expect(id, None)?.sort.is_some() {
-            return Err(sorted(id));
-        }
         let mut named = Vec::new();
         for mutation in mutations {
             match mutation {
@@ -329,6 +326,9 @@ impl UpdateCollection {
                 | Mutation::Remove { .. }
                 | Mutation::Replace { .. } => return Err(not_for_smart(id)),
             }
+        }
+        if locked.expect(id, None)?.sort.is_some() {
+            return Err(sorted(id));
         }
         let pins = entries::of_collection(tx, id).await?.pins;
         let is_pinned = |id: &&&ChildId| pins.contains_key(&ProductId::from((**id).clone()));

@@ -225,8 +225,8 @@ pub(super) async fn insert(
     if same_id {
         return Err(id_taken(&collection.id));
     }
-    if same_slug {
-        replace_slug(&mut collection)?;
+    if let Some(holder) = same_slug {
+        replace_slug(&mut collection, &holder)?;
     }
     let row = encode(&tx.tenant, &collection, default_locale)?;
     row::Entity::insert(row)
@@ -258,8 +258,8 @@ pub(super) async fn update(
     default_locale: &Locale,
 ) -> Result<Collection> {
     let has_slug = before.handle.slug == collection.handle.slug;
-    if !has_slug && names_taken(tx, &collection).await?.1 {
-        replace_slug(&mut collection)?;
+    if !has_slug && let Some(holder) = names_taken(tx, &collection).await?.1 {
+        replace_slug(&mut collection, &holder)?;
     }
     let row = encode(&tx.tenant, &collection, default_locale)?;
     // Updated by key and without reading back: the result is known.
@@ -414,32 +414,35 @@ fn decode_all(rows: Vec<row::Model>) -> Result<Vec<Collection>> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Whether a collection with the same id exists, and whether another one has the same slug.
-async fn names_taken(tx: &Tx, collection: &Collection) -> Result<(bool, bool)> {
-    let is_there = |condition: Expr| {
+/// Whether a collection with the same id exists, and the id of another one with the same slug.
+async fn names_taken(tx: &Tx, collection: &Collection) -> Result<(bool, Option<String>)> {
+    let of = |condition: Expr| {
         let mut select = Query::select();
         select
-            .expr(Expr::value(1))
+            .column(row::Column::Id)
             .from(row::Entity)
             .and_where(row::Column::TenantId.eq(tx.tenant()))
             .and_where(condition);
-        Expr::exists(select)
+        select
     };
     let id = collection.id.as_str();
     let slug = row::Column::Slug.eq(collection.handle.slug.as_str());
-    let slug = slug.and(row::Column::Id.ne(id));
+    let slug = of(slug.and(row::Column::Id.ne(id)));
+    let slug = Expr::SubQuery(None, Box::new(slug.into()));
     let mut select = Query::select();
     select
-        .expr_as(is_there(row::Column::Id.eq(id)), "same_id")
-        .expr_as(is_there(slug), "same_slug");
-    let found: Vec<(bool, bool)> = wanted::tuples(tx, &select).await?;
-    Ok(found.first().copied().unwrap_or_default())
+        .expr_as(Expr::exists(of(row::Column::Id.eq(id))), "same_id")
+        .expr_as(slug, "same_slug");
+    let found = wanted::tuples(tx, &select).await?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
-/// Gives a collection another slug, or fails if the client chose the taken one.
-fn replace_slug(collection: &mut Collection) -> Result<()> {
+/// Gives a collection another slug than that of `holder`, or fails if the client chose it.
+fn replace_slug(collection: &mut Collection, holder: &str) -> Result<()> {
     if collection.handle.chosen {
-        return Err(slug_taken(collection));
+        let slug = collection.handle.slug.as_str();
+        let message = format!("collection {holder:?} has the slug {slug:?}");
+        return Err(Error::new(Reason::SlugTaken, message).about(holder));
     }
     collection.handle.slug = collection.slug_of_id();
     Ok(())
@@ -448,19 +451,14 @@ fn replace_slug(collection: &mut Collection) -> Result<()> {
 /// The error for a violated unique constraint: another transaction was faster.
 fn taken(error: sea_orm::DbErr, collection: &Collection) -> Error {
     match broken_constraint(&error) {
-        Some(constraint) if constraint.contains("slug") => slug_taken(collection),
+        Some(constraint) if constraint.contains("slug") => {
+            let slug = collection.handle.slug.as_str();
+            let message = format!("another collection has the slug {slug:?}");
+            Error::new(Reason::SlugTaken, message)
+        }
         Some(_) => id_taken(&collection.id),
         None => error.into(),
     }
-}
-
-fn slug_taken(collection: &Collection) -> Error {
-    let slug = collection.handle.slug.as_str();
-    Error::new(
-        Reason::SlugTaken,
-        format!("another collection has the slug {slug:?}"),
-    )
-    .about(slug)
 }
 
 fn id_taken(id: &CollectionId) -> Error {

@@ -370,6 +370,24 @@ async fn smart_collections_version_their_rules(#[values(Sqlite, Postgres)] engin
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "KIND_MISMATCH");
+    let sorted = pb::Collection {
+        sort: Some(pb::ProductSort {
+            key: pb::ProductSortKey::Title.into(),
+            ..pb::ProductSort::default()
+        }),
+        ..changed("1")
+    };
+    let sorted = update(sorted, &["sort"]);
+    client.update_collection(sorted).await.unwrap();
+    for (mutation, told) in [
+        (append(["p"]), "\"cheap\" is smart: its products follow"),
+        (move_range(0, 0, 0), "\"cheap\" are sorted: they can't be"),
+    ] {
+        let request = mutate("cheap", vec![mutation]);
+        let status = client.mutate_children(request).await.unwrap_err();
+        assert_eq!(reason(&status), "KIND_MISMATCH");
+        assert!(status.message().contains(told), "{}", status.message());
+    }
     let manual = pb::Collection {
         kind: pb::CollectionKind::Manual.into(),
         ..changed("1")
@@ -1331,6 +1349,8 @@ async fn slugs_are_unique_and_generated_if_none_is_given(
         (status.code(), reason(&status).as_str()),
         (Code::AlreadyExists, "SLUG_TAKEN")
     );
+    let details = status.get_error_details();
+    assert_eq!(details.resource_info().unwrap().resource_name, "a");
     assert_eq!(
         get(&mut client, "b").await.unwrap_err().code(),
         Code::NotFound

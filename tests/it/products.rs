@@ -397,7 +397,7 @@ async fn product_request_limits_are_enforced(#[values(Sqlite, Postgres)] engine:
         .message()
         .to_owned();
     assert!(
-        message.contains("attributes: is 23 long; the limit is 20"),
+        message.contains("attributes: has 23 bytes; the limit is 20"),
         "{message}"
     );
     assert!(

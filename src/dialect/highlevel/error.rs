@@ -226,6 +226,7 @@ fn sentence(violation: &Violation) -> String {
         Constraint::TooLong { max, .. } => {
             format!("{field} must be shorter than or equal to {max} characters")
         }
+        Constraint::TooLarge { max, .. } => format!("{field} must not be larger than {max} bytes"),
         Constraint::TooMany { max, .. } if violation.field == FieldPath::Scanned => format!(
             "{field} must examine no more than {max} products by their ids (max_scanned): name \
              productIds or collectionIds, too"

@@ -334,7 +334,7 @@ mod tests {
             .map(|p| format!("{} {}", p.code.number, p.detail))
             .collect();
         let expected = [
-            "25014 properties.seoMetaInfo.seoTitle: is 9 long; the limit is 5",
+            "25014 properties.seoMetaInfo.seoTitle: is 9 characters long; the limit is 5",
             "26113 categoryImages.0.repositoryId: must be one of its images",
             "20084 productMap: is given twice",
         ];

@@ -115,11 +115,14 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             }
             _ => "max_ids",
         }),
-        Constraint::TooLong { .. } => match field {
+        Constraint::TooLarge { .. } => match field {
             FieldPath::Collection => Some("max_collection_bytes"),
             FieldPath::Depth => Some("max_expanded_bytes"),
             FieldPath::CustomProperties => Some("max_custom_property_bytes"),
             FieldPath::Product(_, ProductPart::Attributes) => Some("max_product_bytes"),
+            _ => None,
+        },
+        Constraint::TooLong { .. } => match field {
             FieldPath::Text(_, TextField::DisplayName | TextField::SeoUrlSlug)
             | FieldPath::InternalName
             | FieldPath::Slug

@@ -105,6 +105,9 @@ fn row(reason: Reason, comments: &BTreeMap<String, String>) -> (String, String) 
         // The JSON API is a dialect named after the product.
         let dialect = if dialect == "Endcap" { "JSON" } else { dialect };
         let _ = write!(text, ", {dialect} {status}");
+        if dialect == "JSON" && reason == Reason::EtagMismatch {
+            text.push_str(" (412 with `If-Match`)");
+        }
     }
     text.push('\n');
     if let Some(metadata) = part("Metadata") {

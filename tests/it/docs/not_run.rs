@@ -53,6 +53,7 @@ pub(super) const NOT_RUN: &[(&str, &str, &str)] = &[
         OTHER,
     ),
     ("docs/operate/image.md", "scripts/setup", IMAGE),
+    ("docs/operate/kubernetes.md", "grpcurl", CLUSTER),
     ("docs/operate/kubernetes.md", "helm", CLUSTER),
     ("docs/operate/kubernetes.md", "kubectl", CLUSTER),
     ("docs/operate/kubernetes.md", "scripts/image", IMAGE),

@@ -139,6 +139,16 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
             "collection.active",
             "unrecognized enum value 'YES'",
         ),
+        (
+            r#"{"active": "YES"}"#,
+            "collection.active",
+            "; the values are ACTIVE_YES, ACTIVE_NO, ACTIVE_INHERIT",
+        ),
+        (
+            r#"{"texts": {"en": {"titel": ""}}}"#,
+            "collection.texts.en",
+            "; the fields are displayName, ",
+        ),
         ("[]", "collection", "expected a map"),
     ] {
         let (status, error) = status_and_body(create(body)).await;
@@ -152,6 +162,15 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("is not valid JSON"), "{body}: {error}");
+    }
+    for (query, told) in [
+        ("nothing=1", "unknown parameter; known here are tenantId, "),
+        ("filter.nothing=x", "; known here are displayNameContains, "),
+        ("filter.kind=x", "; the values are COLLECTION_KIND_MANUAL, "),
+    ] {
+        let target = format!("/v1/collections?{query}");
+        let (_, error) = status_and_body(send(&server, "GET", &target)).await;
+        assert!(violations(&error)[0].1.contains(told), "{query}: {error}");
     }
     for (query, field) in [
         ("nothing=1", "nothing"),
