@@ -55,6 +55,11 @@ def kinds(objects):
         (SQLITE, lambda it: server(it)["kind"] == "StatefulSet" and server(it)["spec"]["replicas"] == 1),
         (merged(POSTGRES, {"replicaCount": 0}), lambda it: server(it)["spec"]["replicas"] == 0),
         (POSTGRES, lambda it: server(it)["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}),
+        (
+            merged(POSTGRES, {"image": {"tag": "7.8.9-" + "x" * 60}}),
+            lambda it: {one["metadata"]["labels"]["app.kubernetes.io/version"] for one in it}
+            == {"7.8.9-" + "x" * 57},
+        ),
         (POSTGRES, lambda it: spec(it)["terminationGracePeriodSeconds"] == 35),
         (
             merged(POSTGRES, {"shutdown": {"delaySeconds": 0, "drainSeconds": 50}}),
