@@ -401,7 +401,7 @@ async fn product_request_limits_are_enforced(#[values(Sqlite, Postgres)] engine:
         "{message}"
     );
     assert!(
-        message.contains("title: \"Too long\" is 8 long"),
+        message.contains("title: \"Too long\" is 8 characters long"),
         "{message}"
     );
     let request = pb::ListProductsRequest {

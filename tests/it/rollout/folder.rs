@@ -85,7 +85,7 @@ async fn a_server_whose_database_file_is_removed_or_replaced_refuses_requests(
     let told = "the database file was removed or replaced";
     assert_eq!(
         is_ready(&server.admin, false).await,
-        format!("not ready: {told}")
+        format!("not ready: {told}\n")
     );
     let request = creation(named("lost", "Lost"));
     let mut client = CollectionServiceClient::connect(server.grpc.clone())
