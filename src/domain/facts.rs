@@ -13,7 +13,7 @@
 //! order of their names and then of the JSON, are ignored.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -87,7 +87,7 @@ pub(super) const ROW_FIELDS: [Field; 5] = [
 ];
 
 /// The facts of one row.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     /// The values of [`ROW_FIELDS`].
     pub values: [Option<Value>; ROW_FIELDS.len()],
@@ -104,6 +104,51 @@ pub struct Facts {
     now: Timestamp,
 }
 
+/// What an evaluation looks at in products. The rest need not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// The fields whose facts are compared.
+    fields: HashSet<Field>,
+    /// Whether attributes are needed.
+    pub attributes: bool,
+    /// Whether details are needed.
+    pub details: bool,
+}
+
+impl Needs {
+    /// All columns of products, and no facts.
+    pub fn of_columns() -> Self {
+        Self {
+            attributes: true,
+            details: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a field.
+    pub fn add(&mut self, field: &Field) {
+        match field {
+            Field::Title | Field::Slug | Field::Type | Field::ProductId | Field::Collection => {}
+            Field::Attribute(_) => {
+                // Details count, too, towards the maximum number of facts.
+                (self.attributes, self.details) = (true, true);
+            }
+            Field::VariantTitle
+            | Field::Price
+            | Field::Inventory
+            | Field::Vendor
+            | Field::Tag
+            | Field::Status
+            | Field::Available
+            | Field::PriceCurrency
+            | Field::CompareAtPrice
+            | Field::Created
+            | Field::Updated => self.details = true,
+        }
+        self.fields.insert(field.clone());
+    }
+}
+
 /// The rows of a product to which a condition applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -116,7 +161,12 @@ pub enum Scope {
 impl Facts {
     /// The facts of a product at the time `now`, without memberships.
     pub fn of(product: &Product, now: Timestamp) -> Self {
-        Self::read(product, now, &mut |_| {})
+        Self::read(product, now, None, &mut |_| {})
+    }
+
+    /// The same with at least the facts that are needed.
+    pub fn needed(product: &Product, now: Timestamp, needs: &Needs) -> Self {
+        Self::read(product, now, Some(needs), &mut |_| {})
     }
 
     /// The paths of non-empty values in the attributes that are ignored, up to `max`, without
@@ -125,7 +175,7 @@ impl Facts {
         let mut ignored = BTreeSet::new();
         // Ages do not matter here, so any time will do.
         let any = product.update_time;
-        Self::read(product, any, &mut |path| {
+        Self::read(product, any, None, &mut |path| {
             if ignored.len() < max {
                 ignored.insert(path.to_owned());
             }
@@ -133,8 +183,15 @@ impl Facts {
         ignored
     }
 
-    /// Computes the facts, and calls `ignored` with the path of each value that is ignored.
-    fn read(product: &Product, now: Timestamp, ignored: &mut dyn FnMut(&str)) -> Self {
+    /// Computes the facts, all of them or at least those that are needed, and calls `ignored` with
+    /// the path of each value that is ignored.
+    fn read(
+        product: &Product,
+        now: Timestamp,
+        needs: Option<&Needs>,
+        ignored: &mut dyn FnMut(&str),
+    ) -> Self {
+        let is_needed = |field: &Field| needs.is_none_or(|needs| needs.fields.contains(field));
         let details = &product.details;
         let mut facts = Self {
             own: HashMap::new(),
@@ -150,10 +207,14 @@ impl Facts {
             (Field::Vendor, &details.vendor),
             (Field::Status, &details.status),
         ] {
-            facts.add_text(field, text);
+            if is_needed(&field) {
+                facts.add_text(field, text);
+            }
         }
-        for tag in &details.tags {
-            facts.add_text(Field::Tag, tag);
+        if is_needed(&Field::Tag) {
+            for tag in &details.tags {
+                facts.add_text(Field::Tag, tag);
+            }
         }
         if let Some(available) = details.available {
             facts.add(Field::Available, Value::Boolean(available));
@@ -166,8 +227,14 @@ impl Facts {
                 facts.add_time(field, time);
             }
         }
-        facts.add_rows(details);
+        if ROW_FIELDS.iter().any(is_needed) {
+            facts.add_rows(details);
+        } else {
+            // All other fields are the same in every row.
+            facts.rows.push(Row::default());
+        }
         let mut left = MAX_FACTS.saturating_sub(details.facts());
+        // Empty if they are not needed: then they are not read.
         for (name, json) in &product.attributes {
             // Stored attributes are valid JSON; anything else would have no facts.
             let json = serde_json::from_str(&json.0).unwrap_or(JsonValue::Null);

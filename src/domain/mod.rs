@@ -50,7 +50,7 @@ pub use decimal::Decimal;
 pub use details::{Details, DetailsChanges, Price, Variant};
 pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};
 pub use etag::{Etag, Precondition, PropertiesEtag, ReadEtag};
-pub use facts::Facts;
+pub use facts::{Facts, Needs};
 pub use field::FieldPath;
 pub use filter::{CollectionFilter, ProductFilter};
 pub use ids::{ChildId, CollectionId, ProductId, RequestId, TenantId};

@@ -5,8 +5,15 @@
 //! and find the position of a product without reading the others.
 
 use super::{
-    constraint::Constraint, decimal::Decimal, details::Details, error::Violations, facts::Facts,
-    facts::Scope, facts::Value, field::FieldPath, product::Product, rules::Field, search::folded,
+    constraint::Constraint,
+    decimal::Decimal,
+    details::Details,
+    error::Violations,
+    facts::{Facts, Needs, Scope, Value},
+    field::FieldPath,
+    product::Product,
+    rules::Field,
+    search::folded,
 };
 
 /// How the products of a smart collection are sorted.
@@ -65,6 +72,17 @@ impl Sort {
             }
             SortBy::Created | SortBy::Title | SortBy::Inventory => {}
         }
+    }
+
+    /// Adds what the sort key depends on.
+    pub fn add_needs(&self, needs: &mut Needs) {
+        let (attributes, details) = match self.by {
+            SortBy::Title => (false, self.out_of_stock_last),
+            SortBy::Created | SortBy::Price { .. } | SortBy::Inventory => (false, true),
+            SortBy::Attribute(_) => (true, true),
+        };
+        needs.attributes |= attributes;
+        needs.details |= details;
     }
 
     /// The sort key of a product; `None` stands for an unregistered product, which has no values.

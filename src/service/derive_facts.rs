@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Settings;
 use crate::{
-    domain::{Details, Product, ProductId, Result, Timestamp, Violations},
+    domain::{Details, Needs, Product, ProductId, Result, Timestamp, Violations},
     store::{
         Tx,
         jobs::{self, FactsTask, Job},
@@ -20,7 +20,7 @@ pub(super) async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -
         return Ok(false);
     };
     let after = (!task.after.is_empty()).then(|| ProductId::trusted(task.after.as_str()));
-    let (mut page, _) = products::after(tx, after.as_ref()).await?;
+    let (mut page, _) = products::after(tx, after.as_ref(), &Needs::of_columns()).await?;
     page.truncate(size);
     let Some(last) = page.last().map(|product| product.id.to_string()) else {
         jobs::advance(tx, job, &BTreeMap::new()).await?;

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::{Service, Settings, derive_facts};
 use crate::{
     domain::{
-        Caller, ChildId, CollectionId, Kind, Product, ProductId, Result, RuleSet, RulesState,
-        Timestamp,
+        Caller, ChildId, CollectionId, Kind, Needs, Product, ProductId, Result, RuleSet,
+        RulesState, Timestamp,
     },
     store::{
         Engine, Mode, Tx, claims, collections,
@@ -187,6 +187,7 @@ async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evalua
         return Ok(None);
     };
     let rules = RuleSet::new([(id.clone(), rules)]);
+    let needs = rules.needs();
     let mut evaluated = Evaluated {
         matching: Vec::new(),
         changes: Vec::new(),
@@ -195,7 +196,7 @@ async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evalua
     };
     while began.elapsed() < STEP {
         let last = evaluated.last.as_ref().or(evaluation.last.as_ref());
-        let (products, bytes) = products::after(tx, last).await?;
+        let (products, bytes) = products::after(tx, last, &needs).await?;
         if products.is_empty() {
             break;
         }
@@ -203,7 +204,7 @@ async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evalua
         let due = Due::of_rules(tx, &rules, &ids).await?;
         let memberships = Memberships::of(tx, &rules, &ids).await?;
         tx.work(bytes, || {
-            evaluated.add(id, &rules, (&due, &memberships), &products);
+            evaluated.add(id, (&rules, &needs), (&due, &memberships), &products);
         });
         evaluated.last = ids.into_iter().last();
     }
@@ -214,13 +215,13 @@ impl Evaluated {
     fn add(
         &mut self,
         id: &CollectionId,
-        rules: &RuleSet,
+        (rules, needs): (&RuleSet, &Needs),
         (due, memberships): (&Due, &Memberships),
         products: &[Product],
     ) {
         for product in products {
             let moment = due.moment(&product.id);
-            let facts = memberships.facts(product, moment);
+            let facts = memberships.needed(product, moment, needs);
             if rules.matches(id, &facts) {
                 self.matching.push((id.clone(), product.id.clone().into()));
             }

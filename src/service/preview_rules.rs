@@ -113,6 +113,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     // The set needs some collection id; rules cannot belong to the root, so it is free.
     let any = CollectionId::root();
     let set = RuleSet::new([(any, command.rules.clone())]);
+    let needs = set.needs();
     let memberships = Memberships::of_all(tx, &set).await?;
     let now = if command.rules.has_ages() {
         due::now(tx).await?
@@ -124,7 +125,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         ..Preview::default()
     };
     let visit = |product: &Product| {
-        let is_match = matcher.matches(&memberships.facts(product, now));
+        let is_match = matcher.matches(&memberships.needed(product, now, &needs));
         let sample = command.sample;
         preview.evaluated += 1;
         if is_match {
@@ -137,7 +138,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         }
         Ok(())
     };
-    products::each(tx, visit).await?;
+    products::each(tx, &needs, visit).await?;
     if let Some(compared) = compared {
         compared.finish(tx, command.sample, &mut preview).await?;
     }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Settings;
 use crate::{
     domain::{
-        ChildId, ChildType, CollectionId, Error, Product, ProductId, Reason, Result, TenantId,
+        ChildId, ChildType, CollectionId, Error, Needs, Product, ProductId, Reason, Result,
+        TenantId,
         collection::{not_for_smart, root_immutable},
         product::unknown,
     },
@@ -81,7 +82,7 @@ pub(super) async fn sizes(
     ids: &[ProductId],
     with_collections: bool,
 ) -> Result<Vec<usize>> {
-    let known = products::sizes(tx, ids).await?;
+    let known = products::sizes(tx, ids, &Needs::of_columns()).await?;
     let children: Vec<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
     let collections = if with_collections {
         children::parent_counts(tx, ChildType::Product, &children).await?

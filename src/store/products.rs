@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{
-        DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
-        UnionType,
+        Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
 };
 
@@ -27,12 +26,27 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter, page,
-    search::folded,
+    ChildType, CollectionId, Needs, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    page, search::folded,
 };
 
 /// Bound parameters per row.
 const ROW_BINDS: usize = 10;
+
+/// The columns of a product.
+const COLUMNS: [row::Column; 8] = [
+    row::Column::Id,
+    row::Column::Title,
+    row::Column::Slug,
+    row::Column::ProductType,
+    row::Column::Attributes,
+    row::Column::Details,
+    row::Column::CreateTime,
+    row::Column::UpdateTime,
+];
+
+/// Their values.
+type Row = (String, String, String, String, String, String, i64, i64);
 
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
@@ -66,10 +80,7 @@ impl Start {
 /// # Errors
 /// If the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |select| {
-        select.columns(columns());
-    })
-    .await
+    find(tx, ids, |select| with_needed(select, &Needs::of_columns())).await
 }
 
 /// Like [`get_many`], but without attributes and details, which may be large and are not read.
@@ -77,32 +88,27 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 /// # Errors
 /// If the database fails.
 pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |select| {
-        for column in row::Column::iter() {
-            if LARGE.iter().any(|large| large.as_str() == column.as_str()) {
-                select.expr_as(Expr::cust("'{}'"), column.as_str());
-            } else {
-                select.column(column.as_column_ref());
-            }
-        }
-    })
-    .await
+    find(tx, ids, |select| with_needed(select, &Needs::default())).await
 }
 
-/// The approximate size of each product in bytes. Unregistered products are left out.
+/// The approximate size of each product in bytes, of what is needed. Unregistered products are left
+/// out.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
-    let rows = named(tx, ids, with_size)?;
+pub async fn sizes(tx: &Tx, ids: &[ProductId], needs: &Needs) -> Result<HashMap<ProductId, usize>> {
+    let rows = named(tx, ids, |select| with_size(select, needs))?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
     let size = |(id, size)| (ProductId::trusted(id), count_from_row(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 
 /// Selects the ids and the approximate sizes of products.
-fn with_size(select: &mut SelectStatement) {
+fn with_size(select: &mut SelectStatement, needs: &Needs) {
     let [attributes, details] = LARGE.map(|column| {
+        if !is_needed(column, needs) {
+            return Expr::value(0_i64);
+        }
         let size = Func::cust("octet_length").arg(column.into_expr());
         Expr::from(size).cast_as("bigint")
     });
@@ -111,15 +117,38 @@ fn with_size(select: &mut SelectStatement) {
         .expr_as(attributes.add(details), "bytes");
 }
 
+/// Selects the columns of products; those that are not needed are empty.
+fn with_needed(select: &mut SelectStatement, needs: &Needs) {
+    for column in COLUMNS {
+        if is_needed(column, needs) {
+            select.column(column.as_column_ref());
+        } else {
+            select.expr_as(Expr::cust("'{}'"), column.as_str());
+        }
+    }
+}
+
+fn is_needed(column: row::Column, needs: &Needs) -> bool {
+    match column {
+        row::Column::Attributes => needs.attributes,
+        row::Column::Details => needs.details,
+        _ => true,
+    }
+}
+
 /// Calls `visit` for each product of the tenant, in order of ids. Only a limited number of products
 /// is in memory at once.
 ///
 /// # Errors
 /// That of `visit`; if the database fails.
-pub async fn each(tx: &Tx, mut visit: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
+pub async fn each(
+    tx: &Tx,
+    needs: &Needs,
+    mut visit: impl FnMut(&Product) -> Result<()> + Send,
+) -> Result<()> {
     let mut last: Option<ProductId> = None;
     loop {
-        let (products, bytes) = after(tx, last.as_ref()).await?;
+        let (products, bytes) = after(tx, last.as_ref(), needs).await?;
         tx.work(bytes, || products.iter().try_for_each(&mut visit))?;
         last = match products.into_iter().last() {
             Some(product) => Some(product.id),
@@ -136,6 +165,7 @@ pub async fn each(tx: &Tx, mut visit: impl FnMut(&Product) -> Result<()> + Send)
 pub async fn each_of(
     tx: &Tx,
     ids: impl IntoIterator<Item = ProductId>,
+    needs: &Needs,
     mut visit: impl FnMut(&Product) -> Result<()> + Send,
 ) -> Result<()> {
     let mut ids = ids.into_iter();
@@ -145,13 +175,13 @@ pub async fn each_of(
         if next.is_empty() {
             return Ok(());
         }
-        let known = sizes(tx, &next).await?;
+        let known = sizes(tx, &next, needs).await?;
         let sizes = next
             .iter()
             .map(|id| known.get(id).copied().unwrap_or_default());
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         let bytes = sizes.take(fit).sum();
-        let products = get_many(tx, &next[..fit]).await?;
+        let products = find(tx, &next[..fit], |select| with_needed(select, needs)).await?;
         tx.work(bytes, || products.values().try_for_each(&mut visit))?;
         next.drain(..fit);
     }
@@ -175,21 +205,25 @@ pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
     Ok(more.is_some())
 }
 
-/// The next products after `id`, in order of ids, and their total size in bytes. Empty at the end.
+/// The next products after `id`, in order of ids, with what is needed of them, and their total size
+/// in bytes. Empty at the end.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
-    let mut next = Query::select();
-    with_size(
-        next.from(row::Entity)
-            .and_where(row::Column::TenantId.eq(tx.tenant()))
-            .order_by(row::Column::Id, Order::Asc)
-            .limit(AT_ONCE as u64),
-    );
+pub async fn after(
+    tx: &Tx,
+    id: Option<&ProductId>,
+    needs: &Needs,
+) -> Result<(Vec<Product>, usize)> {
+    let mut rest = Query::select();
+    rest.from(row::Entity)
+        .and_where(row::Column::TenantId.eq(tx.tenant()))
+        .order_by(row::Column::Id, Order::Asc);
     if let Some(id) = id {
-        next.and_where(row::Column::Id.gt(id.as_str()));
+        rest.and_where(row::Column::Id.gt(id.as_str()));
     }
+    let mut next = rest.clone();
+    with_size(next.limit(AT_ONCE as u64), needs);
     // Most pages fit whole, which takes no row for each product to know.
     let mut whole = Query::select();
     whole
@@ -210,22 +244,19 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
             last = fitting;
         }
     }
-    let mut select = row::Entity::find()
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.lte(last.as_str()));
-    if let Some(id) = id {
-        select = select.filter(row::Column::Id.gt(id.as_str()));
-    }
-    let rows = select.order_by_asc(row::Column::Id).all(tx.db()).await?;
-    let products = rows.into_iter().map(decode).collect::<Result<_>>()?;
-    Ok((products, bytes))
+    with_needed(&mut rest, needs);
+    rest.and_where(row::Column::Id.lte(last.as_str()));
+    let rows: Vec<Row> = wanted::tuples(tx, &rest).await?;
+    let products = rows.into_iter().map(|row| decode(tx, row));
+    Ok((products.collect::<Result<_>>()?, bytes))
 }
 
 /// Reads products and locks them against all changes until the transaction ends, in the order of
 /// their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
-        select.columns(columns()).lock_exclusive();
+        with_needed(select, &Needs::of_columns());
+        select.lock_exclusive();
     });
     Ok(found.await?.into_iter().collect())
 }
@@ -234,7 +265,8 @@ pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductI
 /// may still require them to stay registered (see [`unregistered`]).
 pub(super) async fn lock_facts(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
-        select.columns(columns()).lock(LockType::NoKeyUpdate);
+        with_needed(select, &Needs::of_columns());
+        select.lock(LockType::NoKeyUpdate);
     });
     Ok(found.await?.into_iter().collect())
 }
@@ -561,15 +593,11 @@ async fn find(
     what: impl FnOnce(&mut SelectStatement),
 ) -> Result<HashMap<ProductId, Product>> {
     let rows = named(tx, ids, what)?;
-    let rows: Vec<row::Model> = wanted::models(tx, &rows).await?;
-    let products = rows.into_iter().map(decode);
+    let rows: Vec<Row> = wanted::tuples(tx, &rows).await?;
+    let products = rows.into_iter().map(|row| decode(tx, row));
     products
         .map(|product| product.map(|product| (product.id.clone(), product)))
         .collect()
-}
-
-fn columns() -> impl Iterator<Item = (DynIden, DynIden)> {
-    row::Column::iter().map(|column| column.as_column_ref())
 }
 
 /// A statement on the products with these ids, in the order in which locks must be taken.
@@ -604,23 +632,24 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
     })
 }
 
-fn decode(row: row::Model) -> Result<Product> {
+fn decode(tx: &Tx, row: Row) -> Result<Product> {
+    let (id, title, slug, product_type, attributes, details, created, updated) = row;
     let cell = |column| Cell {
         table: "products",
-        tenant: &row.tenant_id,
-        key: &row.id,
+        tenant: tx.tenant(),
+        key: &id,
         column,
     };
-    let attributes = properties(cell("attributes"), &row.attributes)?;
-    let details = details::decode(cell("details"), &row.details)?;
+    let attributes = properties(cell("attributes"), &attributes)?;
+    let details = details::decode(cell("details"), &details)?;
     Ok(Product {
-        id: ProductId::trusted(&*row.id),
-        title: row.title,
-        slug: row.slug,
-        product_type: row.product_type,
+        id: ProductId::trusted(&*id),
+        title,
+        slug,
+        product_type,
         attributes,
         details,
-        create_time: Timestamp::from_micros(row.create_time),
-        update_time: Timestamp::from_micros(row.update_time),
+        create_time: Timestamp::from_micros(created),
+        update_time: Timestamp::from_micros(updated),
     })
 }

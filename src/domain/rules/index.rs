@@ -106,6 +106,11 @@ impl Index {
         self.fields.get(field).into_iter().flat_map(|it| &it.equal)
     }
 
+    /// The fields on which there are predicates.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.keys()
+    }
+
     /// Whether the passage of time alone can change the result of a predicate.
     pub fn has_ages(&self) -> bool {
         !self.ages.is_empty()

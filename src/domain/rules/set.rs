@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     super::{
-        facts::{Facts, Scope},
+        facts::{Facts, Needs, Scope},
         ids::CollectionId,
         time::Timestamp,
     },
@@ -106,6 +106,13 @@ impl RuleSet {
             slot.access.remove(id);
             self.index.remove_if_unused(number);
         }
+    }
+
+    /// What evaluating the rules looks at in products.
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        self.index.fields().for_each(|field| needs.add(field));
+        needs
     }
 
     /// Whether the passage of time alone can change which products match.

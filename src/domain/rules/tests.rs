@@ -378,6 +378,23 @@ proptest! {
     }
 
     #[test]
+    fn the_needed_facts_decide_like_all_facts(rules in any_rules(), product in any_product()) {
+        let set = set_of(&[rules]);
+        let needs = set.needs();
+        let mut part = product.clone();
+        if !needs.attributes {
+            part.attributes.clear();
+        }
+        if !needs.details {
+            part.details = Details::default();
+        }
+        let all = Facts::of(&product, NOW);
+        let needed = Facts::needed(&part, NOW, &needs);
+        prop_assert_eq!(set.matches(&id(0), &needed), set.matches(&id(0), &all));
+        prop_assert_eq!(set.next_change(&needed, NOW), set.next_change(&all, NOW));
+    }
+
+    #[test]
     fn all_collections_whose_verdict_differs_are_touched(
         rules in vec(any_rules(), 1..30),
         before in any_product(),

@@ -9,7 +9,7 @@ use std::{
 use super::follow::{MembershipChanges, insert, membership_changes_between};
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Error, Kind, Mutation, Product,
+        ChildId, ChildType, Collection, CollectionId, Error, Kind, Mutation, Needs, Product,
         ProductFilter, ProductId, Reason, Result, RuleSet, RulesState, Sort, Timestamp,
         collection::version_after,
     },
@@ -265,6 +265,8 @@ struct Base<'a> {
     id: &'a CollectionId,
     /// The collection's own rules only; empty if it is manual.
     rules: RuleSet,
+    /// What the rules and the sort order look at in products.
+    needs: Needs,
     sort: Option<&'a Sort>,
     named: &'a Named,
     /// The products, each with its sort key if the list is sorted.
@@ -279,9 +281,15 @@ impl<'a> Base<'a> {
             Kind::Manual => None,
             Kind::Smart { rules } => Some((id.clone(), rules.clone())),
         };
+        let rules = RuleSet::new(rules);
+        let mut needs = rules.needs();
+        if let Some(sort) = sort {
+            sort.add_needs(&mut needs);
+        }
         Self {
             id,
-            rules: RuleSet::new(rules),
+            rules,
+            needs,
             sort: sort.as_ref(),
             named,
             products: BTreeMap::new(),
@@ -304,7 +312,7 @@ impl<'a> Base<'a> {
         let memberships = Memberships::of_all(tx, &self.rules).await?;
         let mut last = None;
         loop {
-            let (products, bytes) = products::after(tx, last.as_ref()).await?;
+            let (products, bytes) = products::after(tx, last.as_ref(), &self.needs).await?;
             if products.is_empty() {
                 break;
             }
@@ -325,7 +333,8 @@ impl<'a> Base<'a> {
         let known: Vec<_> = ids.iter().cloned().collect();
         let due = Due::of_rules(tx, &self.rules, &known).await?;
         let memberships = Memberships::of(tx, &self.rules, &known).await?;
-        products::each_of(tx, ids, |product| {
+        let needs = self.needs.clone();
+        products::each_of(tx, ids, &needs, |product| {
             self.evaluate_one(product, &due, &memberships)
         })
         .await?;
@@ -342,7 +351,7 @@ impl<'a> Base<'a> {
         memberships: &Memberships,
     ) -> Result<()> {
         let moment = due.moment(&product.id);
-        let facts = memberships.facts(product, moment);
+        let facts = memberships.needed(product, moment, &self.needs);
         let matches = self.rules.matches(self.id, &facts);
         let next = self.rules.next_change(&facts, moment);
         self.due.extend(next.map(|next| (product.id.clone(), next)));

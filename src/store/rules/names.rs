@@ -10,8 +10,8 @@ use std::{
 use super::{entries::NamedFor, keys, memory::Compiled};
 use crate::{
     domain::{
-        ChildType, CollectionId, Constraint, Facts, FieldPath, Product, ProductId, Result, RuleSet,
-        Rules, Timestamp, Violations, field::RulePart,
+        ChildType, CollectionId, Constraint, Facts, FieldPath, Needs, Product, ProductId, Result,
+        RuleSet, Rules, Timestamp, Violations, field::RulePart,
     },
     store::{children, collections, tx::Tx},
 };
@@ -76,7 +76,15 @@ impl Memberships {
 
     /// The facts of a product at the time `now`, including its memberships.
     pub fn facts(&self, product: &Product, now: Timestamp) -> Facts {
-        let mut facts = Facts::of(product, now);
+        self.added(product, Facts::of(product, now))
+    }
+
+    /// The same with at least the facts that are needed.
+    pub fn needed(&self, product: &Product, now: Timestamp, needs: &Needs) -> Facts {
+        self.added(product, Facts::needed(product, now, needs))
+    }
+
+    fn added(&self, product: &Product, mut facts: Facts) -> Facts {
         for id in self.0.get(&product.id).into_iter().flatten() {
             facts.set_member(id, true);
         }
