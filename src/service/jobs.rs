@@ -32,9 +32,12 @@ use crate::{
 
 /// The interval of checking for jobs.
 const LOOK: Duration = Duration::from_secs(1);
-/// The target duration of a step, which blocks all other writers on SQLite, and of the reads before
-/// it, which don't.
+/// The target duration of a step, which blocks all other writers on SQLite.
 const STEP: Duration = Duration::from_millis(25);
+/// The target duration of the reads before a step, which block nobody.
+const READ: Duration = Duration::from_millis(250);
+/// The number of rows to write after which the reads end, so that the step stays short.
+const ROWS: usize = 4_000;
 /// The minimum and maximum number of lists per step.
 const LISTS: (usize, usize) = (8, 1_000);
 
@@ -194,7 +197,7 @@ async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evalua
         last: None,
         done: evaluation.progress.done,
     };
-    while began.elapsed() < STEP {
+    while began.elapsed() < READ && evaluated.matching.len() + evaluated.changes.len() < ROWS {
         let last = evaluated.last.as_ref().or(evaluation.last.as_ref());
         let (products, bytes) = products::after(tx, last, &needs).await?;
         if products.is_empty() {
