@@ -39,6 +39,18 @@ def exists(read):
     return True
 
 
+def entries(catalog, name, id_name, fields):
+    """The entries of a list in a file, checked."""
+    if not isinstance(catalog[name], list):
+        raise Problem(f"{name} must be a list")
+    for one in catalog[name]:
+        require(one, [id_name], f"an entry of {name}")
+        if not isinstance(one[id_name], str):
+            raise Problem(f"{name}: the id {one[id_name]!r} must be a string")
+        require(one, fields, f"{one[id_name]} in {name}")
+        yield one
+
+
 def require(entry, names, what):
     """Checks that an entry of a file has the fields that the migration needs."""
     missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
@@ -68,7 +80,12 @@ def flattened(value, name):
 def compare(expected, found):
     """Prints what differs between two sets of facts; returns the exit status."""
     differ = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    in_file, on_server = ({key.split(": ")[0] for key in facts} for facts in (expected, found))
+    for about in sorted(in_file ^ on_server):
+        print(f"{about}: only {'in the file' if about in in_file else 'on the server'}")
     for key in differ:
+        if key.split(": ")[0] in in_file ^ on_server:
+            continue
         if key not in found:
             print(f"{key}: {expected[key]!r} in the file, nothing on the server")
         elif key not in expected:
@@ -90,7 +107,9 @@ def run(doc, option, default, explanation, connect, check, facts):
     parser.add_argument("command", choices=["export", "load", "verify"])
     parser.add_argument("file")
     parser.add_argument("--url", default="http://localhost:8080")
-    parser.add_argument(option, dest="option", default=default, help=explanation)
+    required = default is None
+    parser.add_argument(option, dest="option", metavar=option.strip("-").upper(), default=default,
+                        required=required, help=explanation)  # fmt: skip
     options = parser.parse_args()
     try:
         return command(options, connect(options.url, options.option), check, facts)

@@ -13,7 +13,7 @@ import os
 import sys
 import urllib.parse
 
-from common import cleaned, exists, flattened, require, run, send
+from common import cleaned, entries, exists, flattened, run, send
 
 PAGE = 100
 # What each side gives by itself, and what is written by operations of its own.
@@ -84,12 +84,13 @@ class Api:
         self.call("PUT", path, body={**body, "locationId": self.location})
         there = self.call("GET", path + "/price", {"locationId": self.location})["prices"]
         if prices(there) != prices(product["prices"]):
-            for price in there:
-                gone = f"{path}/price/{quoted(price['_id'])}"
-                self.call("DELETE", gone, {"locationId": self.location})
+            # Created first: if one is refused, the old ones are still there.
             for price in product["prices"]:
                 body = {**without(price, OWN), "locationId": self.location}
                 self.call("POST", path + "/price", body=body)
+            for price in there:
+                gone = f"{path}/price/{quoted(price['_id'])}"
+                self.call("DELETE", gone, {"locationId": self.location})
 
     def load_collection(self, collection):
         names = ["name", "slug", "image", "seo", "type", "rules", "productIds"]
@@ -121,12 +122,10 @@ def prices(found):
 
 def check(catalog):
     """Refuses a file that could not be loaded whole."""
-    for one in catalog["collections"]:
-        require(one, ["_id"], "a collection")
-        require(one, ["name", "productIds"], f"collection {one['_id']}")
-    for product in catalog["products"]:
-        require(product, ["_id"], "a product")
-        require(product, ["name", "prices"], f"product {product['_id']}")
+    for _ in entries(catalog, "collections", "_id", ["name", "slug", "productIds"]):
+        pass
+    for _ in entries(catalog, "products", "_id", ["name", "prices"]):
+        pass
 
 
 def facts(catalog):
@@ -146,4 +145,4 @@ def facts(catalog):
 
 if __name__ == "__main__":
     location = "the location: in Endcap the tenant"
-    sys.exit(run(__doc__, "--location", "default", location, Api, check, facts))
+    sys.exit(run(__doc__, "--location", None, location, Api, check, facts))

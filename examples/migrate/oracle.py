@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.parse
 
-from common import Problem, cleaned, exists, flattened, require, run, send
+from common import Problem, cleaned, entries, exists, flattened, require, run, send
 
 PAGE = 250
 # Tokens are valid for five minutes.
@@ -108,6 +108,8 @@ class Api:
         for collection in parents_first(catalog["collections"]):
             self.load_collection(collection)
         for collection in catalog["collections"]:
+            self.link(collection)
+        for collection in catalog["collections"]:
             self.order_children(collection)
 
     def load_collection(self, collection):
@@ -127,11 +129,27 @@ class Api:
             self.call("PUT", path, language, {"properties": collection["texts"][language]})
         wanted, found = collection["products"], ids(self.collection(one), "fixedChildProducts")
         missing = [product for product in wanted if product not in set(found)]
+        gone = [product for product in found if product not in set(wanted)]
         if missing:
             self.call("PUT", path, body={"type": "appendProducts", "products": missing})
-        if wanted and found + missing != wanted:
+        if gone:
+            self.call("PUT", path, body={"type": "updateProducts", "op": "remove", "products": gone})
+        if [product for product in found + missing if product not in set(gone)] != wanted:
             body = {"type": "updateProducts", "op": "reorder", "productMap": wanted}
             self.call("PUT", path, body=body)
+
+    def link(self, collection):
+        """Gives a collection that was there before its parents."""
+        child, wanted = collection["id"], collection["parents"]
+        found = ids(self.collection(child), "fixedParentCategories")
+        for parent in wanted:
+            if parent not in found:
+                body = {"child": child, "parent": parent, "operation": "link"}
+                self.call("PUT", "/collections", body=body)
+        for parent in found:
+            if parent not in wanted:
+                body = {"child": child, "fromParent": parent, "operation": "unlink"}
+                self.call("PUT", "/collections", body=body)
 
     def order_children(self, collection):
         parent, wanted = collection["id"], collection["children"]
@@ -168,16 +186,12 @@ def parents_first(collections):
 def check(catalog):
     """Refuses a file that could not be loaded whole."""
     require(catalog, ["languages"], "the file")
-    by_id = {}
-    for one in catalog["collections"]:
-        require(one, ["id"], "a collection")
-        what = f"collection {one['id']}"
-        require(one, ["properties", "texts", "images", "parents", "products", "children"], what)
-        require(one["texts"], catalog["languages"], f"texts of {what}")
-        by_id[one["id"]] = one
-    for product in catalog["products"]:
-        require(product, ["id"], "a product")
-    for one in catalog["collections"]:
+    fields = ["properties", "texts", "images", "parents", "products", "children"]
+    by_id = {one["id"]: one for one in entries(catalog, "collections", "id", fields)}
+    for _ in entries(catalog, "products", "id", []):
+        pass
+    for one in by_id.values():
+        require(one["texts"], catalog["languages"], f"texts of collection {one['id']}")
         for there, other, back in [("parents", "parent", "children"), ("children", "child", "parents")]:
             for related in one[there]:
                 if related not in by_id or one["id"] not in by_id[related][back]:
