@@ -160,15 +160,12 @@ fn unknown(similar: Option<&str>) -> String {
 
 /// The setting whose name is most similar to a misspelt one.
 fn similar(settings: &[Setting], name: &str) -> Option<&'static str> {
-    // As clap does it for flags.
-    const SIMILAR: f64 = 0.8;
     let names = settings.iter().flat_map(|it| [Some(it.name), it.file]);
     let rated = names
         .flatten()
-        .map(|it| (strsim::jaro_winkler(name, it), it));
-    let similar = rated.filter(|(similarity, _)| *similarity > SIMILAR);
-    let best = similar.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.map(|(_, name)| name)
+        .map(|it| (strsim::damerau_levenshtein(name, it), it));
+    let (edits, best) = rated.min_by_key(|(edits, _)| *edits)?;
+    (edits <= 1 + name.len() / 5).then_some(best)
 }
 
 /// Whether a variable comes from Kubernetes, which sets variables for each service of the namespace

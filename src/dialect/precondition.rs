@@ -31,7 +31,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
         // An etag that this service did not issue can't be current.
         Some(Err(_)) | None => {
             let message =
-                format!("If-Match: {text} is not the etag of a response, in quotes, or *");
+                format!("If-Match: {text} must be an etag of a response, in quotes, or *");
             Err(Error::new(Reason::EtagMismatch, message))
         }
     }

@@ -220,7 +220,6 @@ impl Caller {
                 self.tenant
             ),
         )
-        .about(self.tenant.as_str())
         .with("tenant_id", &self.tenant))
     }
 

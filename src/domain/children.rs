@@ -351,13 +351,14 @@ pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
     }
 }
 
-/// The error of a child that is not in the list.
+/// The error of a child that is not in the collection's list.
 pub fn not_in_list(list: ChildType, id: &ChildId) -> Error {
-    Error::new(
-        Reason::ChildNotInList,
-        format!("{id:?} is not in the collection's list of {list}"),
-    )
-    .about(id.as_str())
+    let message = format!("{id:?} is not in the collection's list of {list}");
+    let error = Error::new(Reason::ChildNotInList, message);
+    match list {
+        ChildType::Product => error.about_product(id.as_str()),
+        ChildType::Collection => error.about(id.as_str()),
+    }
 }
 
 /// The error of children to add that are in the list already.

@@ -157,6 +157,24 @@ impl Reason {
 /// The metadata key of the setting that has the exceeded limit.
 pub const SETTING: &str = "setting";
 
+/// A resource that a failure is about, by its id.
+#[derive(Clone, Debug)]
+pub enum Resource {
+    /// A collection.
+    Collection(Box<str>),
+    /// A product.
+    Product(Box<str>),
+}
+
+impl Resource {
+    /// The id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Collection(id) | Self::Product(id) => id,
+        }
+    }
+}
+
 /// A failure. `message` is for the caller, `source` only for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -167,8 +185,8 @@ pub struct Error {
     pub message: String,
     /// All violations, if fields are invalid.
     pub violations: Vec<Violation>,
-    /// The id of the resource that the failure is about.
-    pub resource: Option<Box<str>>,
+    /// The resource that the failure is about.
+    pub resource: Option<Box<Resource>>,
     /// Machine-readable details, by the keys that are published with the reason.
     pub metadata: BTreeMap<&'static str, String>,
     /// The rate limit, if the caller exceeded it.
@@ -192,10 +210,17 @@ impl Error {
         }
     }
 
-    /// The same about a resource.
+    /// The same about a collection.
     #[must_use]
-    pub fn about(mut self, resource: impl Into<String>) -> Self {
-        self.resource = Some(resource.into().into_boxed_str());
+    pub fn about(mut self, id: impl Into<String>) -> Self {
+        self.resource = Some(Box::new(Resource::Collection(id.into().into_boxed_str())));
+        self
+    }
+
+    /// The same about a product.
+    #[must_use]
+    pub fn about_product(mut self, id: impl Into<String>) -> Self {
+        self.resource = Some(Box::new(Resource::Product(id.into().into_boxed_str())));
         self
     }
 

@@ -184,7 +184,7 @@ pub fn not_found(id: &ProductId) -> Error {
         Reason::ProductNotFound,
         format!("product {} does not exist", Quoted(id.as_str())),
     )
-    .about(id.as_str())
+    .about_product(id.as_str())
 }
 
 /// The error of a new product whose id is taken.
@@ -193,7 +193,7 @@ pub fn taken(id: &ProductId) -> Error {
         Reason::IdTaken,
         format!("product {} already exists", Quoted(id.as_str())),
     )
-    .about(id.as_str())
+    .about_product(id.as_str())
 }
 
 /// The error of products that cannot be added to a collection because they are not registered.

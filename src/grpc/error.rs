@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::{path, pb::ErrorReason};
 use crate::{
-    domain::{Error, ErrorKind, FieldPath, Reason, Violation},
+    domain::{Error, ErrorKind, FieldPath, Reason, Violation, error::Resource},
     telemetry::{log_failure, metrics, request},
 };
 
@@ -55,12 +55,11 @@ fn status_with(error: &Error, path: fn(&FieldPath) -> String) -> Status {
         details.set_bad_request(violations.collect::<Vec<_>>());
     }
     if let Some(resource) = &error.resource {
-        let kind = if error.reason == Reason::ProductNotFound {
-            "endcap.v1.Product"
-        } else {
-            "endcap.v1.Collection"
+        let kind = match &**resource {
+            Resource::Collection(_) => "endcap.v1.Collection",
+            Resource::Product(_) => "endcap.v1.Product",
         };
-        details.set_resource_info(kind, resource.as_ref(), "", &error.message);
+        details.set_resource_info(kind, resource.id(), "", &error.message);
     }
     if let Some(throttled) = &error.throttled {
         details.set_retry_info(Some(throttled.retry_after));
@@ -113,7 +112,13 @@ pub fn refused_by_tonic(headers: &http::HeaderMap) -> Option<Error> {
         metrics::refused("max_body_size");
     }
     (status.code() == Code::Internal).then(|| {
-        let message = format!("malformed request message: {}", status.message());
+        // Protobuf's decoder names each of the levels in its message.
+        let why = if status.message().contains("recursion limit") {
+            "a value has too many levels"
+        } else {
+            status.message()
+        };
+        let message = format!("malformed request message: {why}");
         Error::new(Reason::InvalidField, message)
     })
 }

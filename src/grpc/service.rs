@@ -118,7 +118,7 @@ impl Collections {
         let mask = ReadMask::parse(message.read_mask)?;
         let consistency = decode::consistency(message.consistency)?;
         let known = decode::read_etag("if_none_match", &message.if_none_match)?;
-        let key = match required("key", message.key)? {
+        let key = match required("collection_id", message.key)? {
             pb::get_collection_request::Key::CollectionId(id) => {
                 Key::Id(CollectionId::parse("collection_id", &id)?)
             }

@@ -68,6 +68,15 @@ pub(super) fn invalid(field: &str, problem: &str) -> Refused {
     Status::with_error_details(status.code(), status.message(), details).into()
 }
 
+/// A header with an etag that this service did not issue, so that it can't be current.
+pub(super) fn not_current(header: &str, tag: &str) -> Refused {
+    let message = format!("{header}: {tag:?} must be an etag of a response");
+    Refused {
+        status: grpc::status(&Error::new(Reason::EtagMismatch, message)),
+        http: StatusCode::PRECONDITION_FAILED,
+    }
+}
+
 /// The message of a JSON error. The library does not mention what is expected, so that is added: the
 /// form of field masks, and the names in an enum or a message, which is the `kind` of the invalid
 /// value.

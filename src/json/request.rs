@@ -13,13 +13,13 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _
 use serde_path_to_error::{Path, Segment};
 
 use super::{
-    error::{Refused, invalid, problem},
+    error::{Refused, invalid, not_current, problem},
     names, query,
     routes::{Content, Route},
 };
 use crate::{
     dialect::{body, header, idempotency},
-    domain::ReadEtag,
+    domain::{Precondition, ReadEtag},
 };
 
 /// The header that names the tenant.
@@ -196,11 +196,15 @@ fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Res
     if tag == "*" {
         return Ok(());
     }
-    let Some(tag) = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
+    let one = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    let Some(tag) = one.filter(|tag| !tag.contains('"')) else {
         return Err(invalid(name, "must be one strong etag, in quotes, or *"));
     };
     // A read etag consists of the version and more, separated by `-`; writes compare the version.
     let version = tag.split('-').next().unwrap_or_default();
+    if Precondition::parse(name, version).is_err() {
+        return Err(not_current(name, tag));
+    }
     set(message, &field, version)
 }
 

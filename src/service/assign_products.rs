@@ -187,6 +187,6 @@ async fn check_there(tx: &Tx, from: &CollectionId, products: &[ProductId]) -> Re
             Reason::ChildNotInList,
             format!("product {id:?} is not in collection {from:?}"),
         )
-        .about(id.as_str())),
+        .about_product(id.as_str())),
     }
 }

@@ -98,9 +98,14 @@ impl DeleteCollection {
     fn check_state(&self, locked: &Locked) -> Result<()> {
         let count = locked.expect(&self.id, self.etag)?.collection_count;
         if count > 0 && !self.force {
+            let what = if count == 1 {
+                "collection"
+            } else {
+                "collections"
+            };
             return Err(Error::new(
                 Reason::HasChildren,
-                format!("collection {:?} has {count} child collections", self.id),
+                format!("collection {:?} has {count} child {what}", self.id),
             )
             .about(self.id.as_str()));
         }

@@ -3,7 +3,9 @@
 
 use super::{Service, get_collection::find};
 use crate::{
-    domain::{Caller, ChildId, ChildReason, ChildType, CollectionId, Error, Etag, Reason, Result},
+    domain::{
+        Caller, ChildId, ChildReason, ChildType, CollectionId, Etag, Result, children::not_in_list,
+    },
     store::{children::Children, rules::entries},
     telemetry::trace,
 };
@@ -26,13 +28,7 @@ impl Service {
             let tx = self.store.read(&caller.reading()?).await?;
             let found = find(&tx, collection, &self.settings).await?;
             let index = Children::of(&tx, &found, list).index_of(child).await?;
-            let index = index.ok_or_else(|| {
-                Error::new(
-                    Reason::ChildNotInList,
-                    format!("{child:?} is not in the list of {list} of collection {collection:?}"),
-                )
-                .about(child.as_str())
-            })?;
+            let index = index.ok_or_else(|| not_in_list(list, child))?;
             let reasons = if found.kind.is_smart() && list == ChildType::Product {
                 entries::reasons(&tx, collection, found.version, &[child]).await?
             } else {

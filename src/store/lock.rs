@@ -696,7 +696,7 @@ impl Locked {
 /// The error of registering a product that a job is still removing from lists.
 fn being_deleted(id: &ProductId) -> Error {
     let message = format!("product {id:?} is being deleted from very many collections; try again");
-    Error::new(Reason::Overloaded, message).about(id.as_str())
+    Error::new(Reason::Overloaded, message).about_product(id.as_str())
 }
 
 /// An internal error: something is changed that was not locked.

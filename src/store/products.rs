@@ -129,11 +129,8 @@ fn with_needed(select: &mut SelectStatement, needs: &Needs) {
 }
 
 fn is_needed(column: row::Column, needs: &Needs) -> bool {
-    match column {
-        row::Column::Attributes => needs.attributes,
-        row::Column::Details => needs.details,
-        _ => true,
-    }
+    let [attributes, details] = LARGE.map(|large| large.as_str() == column.as_str());
+    (!attributes || needs.attributes) && (!details || needs.details)
 }
 
 /// Calls `visit` for each product of the tenant, in order of ids. Only a limited number of products

@@ -84,8 +84,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<StoredResponse
             return Err(Error::new(
                 Reason::RequestIdReused,
                 format!("request_id: {:?} was used for another request", request.id),
-            )
-            .about(request.id.as_str()));
+            ));
         }
         None => {}
     }

@@ -1164,6 +1164,8 @@ async fn pages_of_children_continue_after_the_last_childs_current_position(
         (status.code(), reason(&status).as_str()),
         (Code::NotFound, "CHILD_NOT_IN_LIST")
     );
+    let about = status.get_error_details().resource_info().cloned();
+    assert_eq!(about.unwrap().resource_type, "endcap.v1.Product");
 
     // Children move from after the page to the front; none is returned twice.
     let mut client = server.grpc().await;
@@ -1230,6 +1232,7 @@ async fn a_retry_gets_the_first_response(#[values(Sqlite, Postgres)] engine: Eng
     };
     let status = client.create_collection(other).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    assert!(status.get_error_details().resource_info().is_none());
     assert_eq!(
         get(&mut client, "b").await.unwrap_err().code(),
         Code::NotFound

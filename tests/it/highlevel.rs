@@ -654,11 +654,11 @@ async fn etags_make_updates_deletes_and_reads_conditional(
         ),
         (
             "\"nonsense\"",
-            r#"If-Match: "\"nonsense\"" is not current"#.into(),
+            r#"If-Match: "nonsense" must be an etag of a response, in quotes, or *"#.into(),
         ),
         (
             &format!("W/{second}"),
-            format!(r#"If-Match: "W/\"{current}\"" is not current"#),
+            format!(r#"If-Match: W/"{current}" must be an etag of a response, in quotes, or *"#),
         ),
     ] {
         let request = rename("Three", stale);

@@ -91,7 +91,11 @@ fn domain_response(error: &Error, operation: Operation) -> Response {
 
 /// The problems, with their codes, of a domain error.
 fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
-    let about = error.resource.clone().unwrap_or_default();
+    let about = error
+        .resource
+        .as_ref()
+        .map(|it| it.id())
+        .unwrap_or_default();
     let told = |code| Problem::new(code, error.message.clone());
     let problem = match error.reason {
         Reason::InvalidField if !error.violations.is_empty() => {

@@ -307,6 +307,8 @@ async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engi
     let body = json!({"internalName": "x", "etag": etag});
     let (status, error) = status_and_body(send(&server, "PATCH", target).json(&body)).await;
     assert_eq!((status, reason(&error)), (409, "ETAG_MISMATCH"));
+    let (status, error) = status_and_body(update("\"not ours\"")).await;
+    assert_eq!((status, reason(&error)), (412, "ETAG_MISMATCH"));
     for wrong in ["x", "W/\"1\"", "\"1\", \"2\""] {
         assert_eq!(status_and_body(update(wrong)).await.0, 400, "{wrong}");
     }

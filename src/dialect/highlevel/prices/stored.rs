@@ -280,5 +280,5 @@ fn into_object(value: Value) -> Option<Object> {
 /// The error that the product has no such price.
 pub(in crate::dialect::highlevel) fn not_found(id: &str) -> Error {
     let message = format!("price {} does not exist", Quoted(id));
-    Error::new(Reason::ProductNotFound, message).about(id)
+    Error::new(Reason::ProductNotFound, message)
 }
