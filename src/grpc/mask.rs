@@ -1,7 +1,7 @@
 //! Field masks: the fields that a response includes (`read_mask`), and those that an update writes
 //! (`update_mask`, `text_masks`, `custom_property_names`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use prost_types::FieldMask;
 
@@ -11,10 +11,22 @@ use crate::domain::{
     Violations,
 };
 
-const KNOWN: &str = "the fields of endcap.v1.Collection";
-const UPDATABLE: &str = "the fields of endcap.v1.Collection; a single locale is named in \
-                         text_masks, a single custom property in custom_property_names";
-const TEXT_FIELDS: &str = "the fields of endcap.v1.LocalizedText, or *";
+/// The names that a read mask may have, for error messages.
+static KNOWN: LazyLock<String> =
+    LazyLock::new(|| format!("{}, {}, *", WRITABLE.join(", "), UNWRITABLE.join(", ")));
+/// The names that an update mask may have.
+static UPDATABLE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}, *; a single locale is named in text_masks, a single custom property in \
+         custom_property_names",
+        WRITABLE.join(", ")
+    )
+});
+/// The names that a mask of texts may have.
+static TEXT_FIELDS: LazyLock<String> = LazyLock::new(|| {
+    let names = TextField::ALL.map(TextField::name).join(", ");
+    format!("{names}, keywords, *")
+});
 const WHOLE: &str = "update_mask already names the whole field";
 
 /// The fields that clients may write.
@@ -66,7 +78,7 @@ impl ReadMask {
             Some(path) => Err(Violation::new(
                 "read_mask",
                 path,
-                Constraint::Unknown(KNOWN),
+                Constraint::Unknown(&KNOWN),
             )),
             None => Ok(Self(Some(paths.into_iter().collect()))),
         }
@@ -214,7 +226,7 @@ fn write(
         }
         "catalog_id" => changes.catalog_id = decode::text(&from.catalog_id),
         _ if UNWRITABLE.contains(&path) => {}
-        _ => violations.add("update_mask", path, Constraint::Unknown(UPDATABLE)),
+        _ => violations.add("update_mask", path, Constraint::Unknown(&UPDATABLE)),
     }
 }
 
@@ -242,7 +254,7 @@ fn text(
                 .filter(|field| is_all || field.name() == path);
             let named: Vec<_> = named.collect();
             if named.is_empty() && path != "keywords" {
-                violations.add("text_masks", path, Constraint::Unknown(TEXT_FIELDS));
+                violations.add("text_masks", path, Constraint::Unknown(&TEXT_FIELDS));
             }
             for field in named {
                 let key = (locale.clone(), field);

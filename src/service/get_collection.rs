@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Reading, Result,
-        RulesState,
+        Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Reading, Reason,
+        Result, RulesState,
     },
     memory::Reservation,
     store::{
@@ -134,7 +134,10 @@ impl Service {
                 (root, Lineage::default(), None)
             }
             (None, Key::Id(id)) => return Err(Error::collection_not_found(id.as_str())),
-            (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
+            (None, Key::Slug(slug)) => {
+                let message = format!("no collection has the slug {:?}", slug.as_str());
+                return Err(Error::new(Reason::CollectionNotFound, message));
+            }
         };
         let named = super::counts(tx, std::slice::from_ref(&collection)).await?;
         let progress = evaluations::progress(tx, std::slice::from_ref(&collection)).await?;

@@ -109,7 +109,7 @@ impl Kind {
             ),
             Self::Replaced => (
                 "the database file was removed or replaced",
-                "stop the server, put the file back or restore a backup, and start again",
+                "move it back, or stop the server, restore a backup and start again",
             ),
             Self::Damaged => (
                 "the database file is damaged or not a database",

@@ -1391,4 +1391,11 @@ async fn slugs_are_unique_and_generated_if_none_is_given(
         reason(&client.update_collection(request).await.unwrap_err()),
         "SLUG_TAKEN"
     );
+    let request = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::Slug("none".into())),
+        ..pb::GetCollectionRequest::default()
+    };
+    let status = client.get_collection(request).await.unwrap_err();
+    assert_eq!(reason(&status), "COLLECTION_NOT_FOUND");
+    assert_eq!(status.message(), "no collection has the slug \"none\"");
 }

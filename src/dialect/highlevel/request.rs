@@ -195,6 +195,8 @@ impl Reader<'_> {
     fn kind(&mut self, smart: bool, rules: Change<crate::domain::Rules>) -> Kind {
         match (smart, rules) {
             (true, Change::Set(rules)) => return Kind::Smart { rules },
+            // Invalid, which is reported already.
+            (true, Change::Keep) if self.body.contains_key("rules") => {}
             (true, Change::Keep | Change::Clear) => {
                 self.violations.add("rules", "", Constraint::Required);
             }
@@ -317,6 +319,9 @@ mod tests {
         ] {
             assert_eq!(fields(creating(none)), ["rules"]);
         }
+        let odd = json!({"field": "odd", "operator": "equals", "value": "x"});
+        let odd = json!({"type": "smart", "rules": {"conditions": [odd]}});
+        assert_eq!(fields(creating(odd)), ["rules.conditions.0.field"]);
     }
 
     #[test]

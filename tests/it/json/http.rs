@@ -167,6 +167,7 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         ("nothing=1", "unknown parameter; known here are tenantId, "),
         ("filter.nothing=x", "; known here are displayNameContains, "),
         ("filter.kind=x", "; the values are COLLECTION_KIND_MANUAL, "),
+        ("readMask=nothing", "must be one of internal_name, "),
     ] {
         let target = format!("/v1/collections?{query}");
         let (_, error) = status_and_body(send(&server, "GET", &target)).await;

@@ -94,7 +94,10 @@ async fn a_server_whose_database_file_is_removed_or_replaced_refuses_requests(
     let status = client.create_collection(request).await.unwrap_err();
     assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
     assert!(status.message().contains(told), "{}", status.message());
-    server.logs(&format!("not ready: {told}: {}; stop", file.display()));
+    server.logs(&format!(
+        "not ready: {told}: {}; move it back",
+        file.display()
+    ));
     fs::rename(&moved, &file).unwrap();
     is_ready(&server.admin, true).await;
 }
