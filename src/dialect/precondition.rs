@@ -6,7 +6,9 @@ use http::{
 };
 
 use super::header;
-use crate::domain::{Consistency, Constraint, Error, Etag, Precondition, Reason, Violation};
+use crate::domain::{
+    Consistency, Constraint, Error, Etag, Precondition, Reason, Violation, error::shorten,
+};
 
 /// The etag that `If-Match` requires; `None` without the header, or for `*`. Only one strong etag
 /// is supported: weak ones and lists don't identify the version to change.
@@ -30,6 +32,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
         Some(Ok(etag)) => Ok(Some(etag)),
         // An etag that this service did not issue can't be current.
         Some(Err(_)) | None => {
+            let text = shorten(text, 80);
             let message =
                 format!("If-Match: {text} must be an etag of a response, in quotes, or *");
             Err(Error::new(Reason::EtagMismatch, message))

@@ -314,7 +314,7 @@ impl Violation {
     pub fn new(field: impl Into<FieldPath>, value: &str, constraint: Constraint) -> Self {
         Self {
             field: field.into(),
-            value: shorten(value),
+            value: shorten(value, SHOWN),
             constraint,
         }
     }
@@ -397,13 +397,16 @@ pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", shorten(self.0))
+        write!(f, "{:?}", shorten(self.0, SHOWN))
     }
 }
 
-fn shorten(value: &str) -> String {
-    const SHOWN: usize = 80;
-    match value.char_indices().nth(SHOWN) {
+/// The number of characters of a value that are shown.
+const SHOWN: usize = 80;
+
+/// The beginning of a text that a client sent, so that an error is not as large as the request.
+pub fn shorten(value: &str, shown: usize) -> String {
+    match value.char_indices().nth(shown) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.into(),
     }

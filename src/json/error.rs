@@ -13,9 +13,15 @@ use tonic_types::StatusExt as _;
 use super::{names, routes::POOL};
 use crate::{
     dialect::body::BodyError,
-    domain::{Error, Reason},
+    domain::{
+        Error, Reason,
+        error::{Quoted, shorten},
+    },
     grpc,
 };
+
+/// The number of characters that an error shows of a path, or of a problem that quotes a value.
+const SHOWN: usize = 500;
 
 /// The reason of a failed precondition on an etag.
 const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
@@ -57,6 +63,7 @@ impl From<BodyError> for Refused {
 
 /// An invalid field, parameter or header, as a violation like those over gRPC.
 pub(super) fn invalid(field: &str, problem: &str) -> Refused {
+    let field = &shorten(field, SHOWN);
     let message = if field.is_empty() {
         problem.to_owned()
     } else {
@@ -70,7 +77,7 @@ pub(super) fn invalid(field: &str, problem: &str) -> Refused {
 
 /// A header with an etag that this service did not issue, so that it can't be current.
 pub(super) fn not_current(header: &str, tag: &str) -> Refused {
-    let message = format!("{header}: {tag:?} must be an etag of a response");
+    let message = format!("{header}: {} must be an etag of a response", Quoted(tag));
     Refused {
         status: grpc::status(&Error::new(Reason::EtagMismatch, message)),
         http: StatusCode::PRECONDITION_FAILED,
@@ -81,7 +88,7 @@ pub(super) fn not_current(header: &str, tag: &str) -> Refused {
 /// form of field masks, and the names in an enum or a message, which is the `kind` of the invalid
 /// value.
 pub(super) fn problem(error: &serde_json::Error, kind: Option<&Kind>) -> String {
-    let text = error.to_string();
+    let text = shorten(&error.to_string(), SHOWN);
     let how = "invalid field mask (names in lowerCamelCase, with commas between them)";
     let text = text.replace("invalid field mask", how);
     match kind {

@@ -10,9 +10,13 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use super::codes::Code;
+use crate::domain::error::shorten;
 
 /// The maximum number of problems in a response, so that it does not outgrow the request.
 pub const TOLD: usize = 100;
+
+/// The number of characters of a path, and of details, that are sent.
+const SHOWN: usize = 2_000;
 
 /// After how many seconds a client may retry if the service is overloaded.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -31,20 +35,19 @@ pub struct Problem {
 impl Problem {
     /// A problem that is not about a field.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
         Self {
             code,
-            detail,
+            detail: shorten(&detail.into(), SHOWN),
             path: None,
         }
     }
 
     /// A problem with a field.
     pub fn at(code: Code, path: impl Into<String>, detail: impl std::fmt::Display) -> Self {
-        let path = path.into();
+        let path = shorten(&path.into(), SHOWN);
         Self {
             code,
-            detail: format!("{path}: {detail}"),
+            detail: shorten(&format!("{path}: {detail}"), SHOWN),
             path: Some(path),
         }
     }

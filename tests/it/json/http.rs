@@ -163,6 +163,23 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("is not valid JSON"), "{body}: {error}");
     }
+    // An error is not as large as the request that caused it.
+    let huge = "a".repeat(500_000);
+    for body in [
+        json!({ &*huge: 1 }),
+        json!({"texts": {&*huge: {"titel": 1}}}),
+        json!({"texts": {"en": {&*huge: 1}}}),
+        json!({"active": huge}),
+        json!({"slug": huge}),
+        json!({"customProperties": {&*huge: {"deep": 1}}}),
+    ] {
+        let (status, error) = status_and_body(create(&body.to_string())).await;
+        assert_eq!(status, 400);
+        assert!(error.to_string().len() < 5_000);
+    }
+    let target = format!("/v1/collections?{}=1", &huge[..5_000]);
+    let (_, error) = status_and_body(send(&server, "GET", &target)).await;
+    assert!(error.to_string().len() < 5_000);
     for (query, told) in [
         ("nothing=1", "unknown parameter; known here are tenantId, "),
         ("filter.nothing=x", "; known here are displayNameContains, "),

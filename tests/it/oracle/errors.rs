@@ -395,3 +395,29 @@ async fn each_error_is_reported_once_and_the_first_sets_the_error_code(
     }
     assert!(several > 50, "{several}");
 }
+
+#[rstest]
+#[tokio::test]
+async fn an_error_is_not_as_large_as_its_request(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 1).await;
+    let huge = "a".repeat(500_000);
+    for body in [
+        json!({"op": huge}),
+        json!({"type": huge}),
+        json!({"op": "move", "moves": [{"fromStart": huge, "fromEnd": huge, "to": huge}]}),
+        json!({"op": "reorder", "productMap": {&*huge: "x"}}),
+        json!({"op": "reorder", "productMap": {"p0": huge}}),
+        json!({"op": "remove", "products": [huge]}),
+        json!({"parentCategoryId": huge}),
+        json!({"properties": {"active": huge}}),
+        json!({"properties": {"displayName": huge}}),
+        json!({"properties": {&*huge: {"op": 1}}}),
+    ] {
+        let (status, error) = admin.put("a", body).await;
+        assert_eq!(status, 400);
+        let size = error.to_string().len();
+        assert!(size < 10_000, "{size}");
+    }
+}
