@@ -40,7 +40,7 @@ def exists(read):
 
 
 def entries(catalog, name, id_name, fields):
-    """The entries of a list in a file, checked."""
+    """The entries of a list in a file, after checking them."""
     if not isinstance(catalog[name], list):
         raise Problem(f"{name} must be a list")
     for one in catalog[name]:
@@ -48,7 +48,7 @@ def entries(catalog, name, id_name, fields):
         if not isinstance(one[id_name], str):
             raise Problem(f"{name}: the id {one[id_name]!r} must be a string")
         require(one, fields, f"{one[id_name]} in {name}")
-        yield one
+    return catalog[name]
 
 
 def require(entry, names, what):

@@ -122,10 +122,8 @@ def prices(found):
 
 def check(catalog):
     """Refuses a file that could not be loaded whole."""
-    for _ in entries(catalog, "collections", "_id", ["name", "slug", "productIds"]):
-        pass
-    for _ in entries(catalog, "products", "_id", ["name", "prices"]):
-        pass
+    entries(catalog, "collections", "_id", ["name", "slug", "productIds"])
+    entries(catalog, "products", "_id", ["name", "prices"])
 
 
 def facts(catalog):

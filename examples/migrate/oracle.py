@@ -188,8 +188,7 @@ def check(catalog):
     require(catalog, ["languages"], "the file")
     fields = ["properties", "texts", "images", "parents", "products", "children"]
     by_id = {one["id"]: one for one in entries(catalog, "collections", "id", fields)}
-    for _ in entries(catalog, "products", "id", []):
-        pass
+    entries(catalog, "products", "id", [])
     for one in by_id.values():
         require(one["texts"], catalog["languages"], f"texts of collection {one['id']}")
         for there, other, back in [("parents", "parent", "children"), ("children", "child", "parents")]:

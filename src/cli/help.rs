@@ -96,14 +96,12 @@ fn hide_unused(arg: Arg, command: &str) -> Arg {
     }
 }
 
-/// Removes what does not apply to the demo, which reads neither variables nor files.
+/// Leaves only the description of a setting: the demo reads neither variables nor files, and has
+/// other defaults.
 fn for_demo(arg: Arg) -> Arg {
-    if arg.get_id() == "config" {
-        return arg.hide(true);
-    }
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    match help.split_once(" [env: ") {
-        Some((what, _)) => arg.help(what.to_owned()),
+    match Setting::find(arg.get_id().as_str()) {
+        Some(setting) => arg.help(setting.description.trim()),
+        None if arg.get_id() == "config" => arg.hide(true),
         None => arg,
     }
 }

@@ -160,12 +160,17 @@ fn unknown(similar: Option<&str>) -> String {
 
 /// The setting whose name is most similar to a misspelt one.
 fn similar(settings: &[Setting], name: &str) -> Option<&'static str> {
+    let most = 1 + name.len() / 5;
     let names = settings.iter().flat_map(|it| [Some(it.name), it.file]);
-    let rated = names
+    // The difference of the lengths is a lower bound, which costs nothing for a huge name.
+    let near = names
         .flatten()
-        .map(|it| (strsim::damerau_levenshtein(name, it), it));
-    let (edits, best) = rated.min_by_key(|(edits, _)| *edits)?;
-    (edits <= 1 + name.len() / 5).then_some(best)
+        .filter(|it| it.len().abs_diff(name.len()) <= most);
+    let rated = near.map(|it| (strsim::damerau_levenshtein(name, it), it));
+    let (_, best) = rated
+        .filter(|(edits, _)| *edits <= most)
+        .min_by_key(|(edits, _)| *edits)?;
+    Some(best)
 }
 
 /// Whether a variable comes from Kubernetes, which sets variables for each service of the namespace

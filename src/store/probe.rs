@@ -119,7 +119,7 @@ impl Probe {
     pub async fn schema(&mut self) -> Result<Schema, Cause> {
         self.check_file()?;
         let tables = match &self.target {
-            Target::Sqlite(path) if !path.exists() => return Ok(Schema::default()),
+            Target::Sqlite(_) if self.file.is_none() => return Ok(Schema::default()),
             Target::Sqlite(_) => self.ask(SQLITE_TABLES).await?,
             Target::Postgres(_) => self.ask(POSTGRES_TABLES).await?,
         };

@@ -13,7 +13,7 @@ use std::{future::pending, path::Path, pin::pin, process::ExitCode};
 use tokio::sync::oneshot;
 
 use super::{
-    outcome::{Failure, Outcome, from_here, say},
+    outcome::{Failure, Outcome, from_here, note, say},
     stop::{MIN_FLUSH, stop_signal},
 };
 use crate::{
@@ -57,7 +57,10 @@ pub(super) struct Args {
 pub(super) async fn run(flags: &Flags, args: &Args) -> Outcome {
     for name in flags.clone().given().keys() {
         if !USED.contains(&name.as_str()) {
-            eprintln!("endcap demo does not use {}", Setting::flag(name));
+            note(&format!(
+                "endcap demo does not use {}\n",
+                Setting::flag(name)
+            ));
         }
     }
     let folder = tempfile::Builder::new()
