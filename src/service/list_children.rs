@@ -8,7 +8,7 @@ use super::{
     child_token::{Direction, Place},
     get_collection::find,
     products,
-    read_cache::{EncodedResponse, Filled},
+    read_cache::{self, EncodedResponse, Filled},
 };
 use crate::{
     domain::{
@@ -138,7 +138,8 @@ impl Service {
             // Products change without a new version of the collection, so such pages are not
             // cached.
             if command.products.is_some() {
-                return Ok(fill(None).await?.encoded);
+                let made = read_cache::made(&self.store, tx, consistency, fill);
+                return Ok(made.await?.0.encoded);
             }
             let start = match &command.start {
                 ChildStart::Index(index) => format!("index {index}"),
@@ -179,11 +180,14 @@ impl Service {
         };
         let (part, products) = match cached_part(tx, command, &start).await? {
             Some(part) => (part, Vec::new()),
-            // A snapshot of the replica. Pages with products are never read there.
+            // A snapshot of the replica. Without enough memory the read fails there, and is repeated
+            // on the database, where it may wait.
             None if tx.is_snapshot() => {
                 let mut part = Part::read(tx, command, &start, &self.settings).await?;
-                part.read_reasons(tx, command).await?;
-                (part, Vec::new())
+                let bytes = memory::made_of(part.stored);
+                self.settings.memory.try_reserve(bytes)?;
+                let products = part.products(tx, command).await?;
+                (part, products)
             }
             None => self.part(reading, command, &start).await?,
         };
@@ -216,11 +220,7 @@ impl Service {
             tx = self.store.read_on(reading).await?;
             part = Part::read(&tx, command, start, &self.settings).await?;
         }
-        let products = match &command.products {
-            Some(wanted) => part.products(&tx, wanted).await?,
-            None => Vec::new(),
-        };
-        part.read_reasons(&tx, command).await?;
+        let products = part.products(&tx, command).await?;
         Ok((part, products))
     }
 }
@@ -354,8 +354,13 @@ impl Part {
         Ok(())
     }
 
-    /// The products of the children. If they are too large to send, drops some of both.
-    async fn products(&mut self, tx: &Tx, wanted: &ChildProducts) -> Result<Vec<ProductDetail>> {
+    /// Reads the products of the children, if they are requested, and why the children are in the
+    /// list. If the products are too large to send, drops some of both.
+    async fn products(&mut self, tx: &Tx, command: &ListChildren) -> Result<Vec<ProductDetail>> {
+        let Some(wanted) = &command.products else {
+            self.read_reasons(tx, command).await?;
+            return Ok(Vec::new());
+        };
         let mut products = if wanted.whole {
             products::known(tx, self.ids()).await?
         } else {
@@ -368,6 +373,7 @@ impl Part {
             direction.keep_nearest(&mut self.children, fit);
             direction.keep_nearest(&mut products, fit);
         }
+        self.read_reasons(tx, command).await?;
         Ok(products)
     }
 

@@ -151,7 +151,7 @@ impl ReadCache {
 
 /// The result of `fill`, from the read replica if it is fresh enough, and the time as of which it
 /// is current.
-async fn made<F, R>(
+pub(super) async fn made<F, R>(
     store: &Store,
     tx: &Tx,
     consistency: Consistency,

@@ -15,6 +15,7 @@ use endcap::{
         get_collection_request::Key,
     },
 };
+use prost_types::FieldMask;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use tonic::transport::Channel;
 
@@ -51,19 +52,46 @@ async fn read(client: &mut Client, requirement: Option<Requirement>) -> String {
 
 /// Reads a page of this size, and returns its etag.
 async fn page(client: &mut Client, size: i32, requirement: Option<Requirement>) -> String {
-    let request = pb::ListChildrenRequest {
+    let page = client.list_children(page_request(size, requirement)).await;
+    page.unwrap().into_inner().etag
+}
+
+fn page_request(size: i32, requirement: Option<Requirement>) -> pb::ListChildrenRequest {
+    pb::ListChildrenRequest {
         collection_id: "a".into(),
         child_type: pb::ChildType::Product.into(),
         page_size: size,
         consistency: Some(pb::Consistency { requirement }),
         ..pb::ListChildrenRequest::default()
+    }
+}
+
+/// Reads the title of the product "p0" on a page of the list.
+async fn title(server: &Server, requirement: Option<Requirement>) -> String {
+    let request = pb::ListChildrenRequest {
+        product_mask: Some(FieldMask {
+            paths: vec!["title".into()],
+        }),
+        ..page_request(50, requirement)
     };
-    client
-        .list_children(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .etag
+    let page = server.grpc().await.list_children(request).await.unwrap();
+    let mut children = page.into_inner().children.into_iter();
+    let child = children.find(|child| child.id == "p0").unwrap();
+    child.product.unwrap().title
+}
+
+async fn set_title(server: &Server, title: &str) {
+    let product = pb::Product {
+        id: "p0".into(),
+        title: title.into(),
+        ..Default::default()
+    };
+    let request = pb::UpsertProductsRequest {
+        products: vec![product],
+        ..Default::default()
+    };
+    let mut client = server.products().await;
+    client.upsert_products(request).await.unwrap();
 }
 
 /// Writes to the collection, and returns its new etag.
@@ -200,6 +228,11 @@ async fn up_to_date(server: &Server, client: &mut Client) {
     assert_eq!(page(client, 50, any()).await, now);
     assert_eq!(read(client, Some(AtLeast(now.clone()))).await, now);
     assert_eq!(served(server).await, before + 2.0);
+    set_title(server, "before").await;
+    let replayed = async || title(server, any()).await == "before";
+    while served(server).await < before + 3.0 || !replayed().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Replay is paused: the standby's data is returned only for requests that allow data of this age,
@@ -211,6 +244,7 @@ async fn behind(server: &Server, caching: &Server, standby: &DatabaseConnection)
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let old = read(&mut client, None).await;
+    set_title(server, "after").await;
     let now = write(&mut client, "while it is paused").await;
     until_served(server, &mut client, &old).await;
     // Data from the database stays cached, so each attempt reads another page.
@@ -225,6 +259,11 @@ async fn behind(server: &Server, caching: &Server, standby: &DatabaseConnection)
     assert_eq!(served(server).await, before);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let recent = within(Duration::from_millis(200));
+    // Pages with products are as old as the replica, and never mix two states.
+    assert_eq!(title(server, any()).await, "before");
+    assert_eq!(title(server, recent.clone()).await, "after");
+    assert_eq!(title(server, Some(AtLeast(now.clone()))).await, "after");
+    assert_eq!(title(server, None).await, "after");
     for client in [&mut client, &mut cached] {
         assert_eq!(read(client, recent.clone()).await, now);
         assert_eq!(page(client, size, recent.clone()).await, now);
