@@ -7,6 +7,8 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::telemetry;
+
 /// The minimum time for the last export of telemetry, if requests took the whole drain timeout.
 pub(super) const MIN_FLUSH: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,7 @@ pub(super) fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output 
         let _ = stop.send(());
         thread::sleep(time + GRACE);
         tracing::error!("drain_timeout exceeded; exiting with requests in flight");
+        telemetry::end_log();
         process::exit(1);
     })?;
     Ok(async move {

@@ -33,6 +33,7 @@ use super::{connections::ConnectionState, ids::REQUEST_ID, protocol::Protocol};
 use crate::{
     grpc,
     telemetry::{
+        REQUESTS,
         metrics::{self, Call, Exchange, GaugeGuard},
         request::RequestContext,
         trace,
@@ -278,6 +279,7 @@ impl Observed {
         // Rounded to microseconds.
         let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
         tracing::info!(
+            target: REQUESTS,
             protocol = self.protocol,
             rpc_method = method,
             route = self.context.route(),

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::ledger::{Change, Ledger};
-use crate::domain::{Etag, TenantId, Writing};
-
-/// The log target, by which filters include or exclude the audit log.
-const TARGET: &str = "audit";
+use crate::{
+    domain::{Etag, TenantId, Writing},
+    telemetry::AUDIT,
+};
 
 /// Who changed something, and in which tenant.
 pub(super) struct Author {
@@ -34,7 +34,7 @@ pub(super) struct Entry {
 
 /// The changes of a unit of work; empty if the audit log is disabled.
 pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
-    if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+    if tracing::enabled!(target: AUDIT, tracing::Level::INFO) {
         ledger.changes.iter().map(Entry::of).collect()
     } else {
         Vec::new()
@@ -45,7 +45,7 @@ pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
 pub(super) fn log(author: &Author, operation: &'static str, entries: &[Entry]) {
     for entry in entries {
         tracing::info!(
-            target: TARGET,
+            target: AUDIT,
             tenant = author.tenant.as_str(),
             subject = &*author.subject,
             operation,

@@ -2,21 +2,28 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write},
     str::FromStr,
     sync::{Mutex, OnceLock, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
+    fmt::{MakeWriter, writer::MakeWriterExt as _},
     layer::{Context, SubscriberExt as _},
     registry::LookupSpan,
     reload,
     util::SubscriberInitExt as _,
 };
+
+/// What writes the waiting lines when it is dropped; a process has one.
+static WAITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// The filter of the log, of which a process has one.
 static FILTER: OnceLock<LogFilterHandle> = OnceLock::new();
@@ -71,18 +78,101 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// The target of the lines about completed requests.
+pub const REQUESTS: &str = "endcap::http::observe";
+/// The target of the audit log, by which filters include or exclude it.
+pub const AUDIT: &str = "audit";
+
+/// How many lines about requests may wait to be written. If there are more, requests wait, too.
+const MAX_WAITING: usize = 4_096;
+/// How long after a write the next lines about requests are collected: a write per line, with a
+/// reader that wakes up for each, costs as much as a cached response.
+const COLLECT: Duration = Duration::from_millis(2);
+/// The most bytes of lines that are collected.
+const MAX_COLLECTED: usize = 64 << 10;
+
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// If the filter can't be parsed, or logging was started before.
 pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    init_with(config, None)
+    init_with(config, None, io::stderr)
 }
 
-/// Starts logging to standard error, and to a collector if there is one.
-pub(super) fn init_with(
+/// Starts logging to standard error, and to a collector if there is one. Lines about requests and
+/// what they changed are written by a thread of its own, a moment later and together; all others,
+/// among them failures, are written before the code that logs them continues. Call [`end_log`] at
+/// the end.
+pub(super) fn start(
     config: &LogConfig,
     collector: Option<&SdkLoggerProvider>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (requests, guard): (NonBlocking, _) = NonBlockingBuilder::default()
+        .lossy(false)
+        .buffered_lines_limit(MAX_WAITING)
+        .thread_name("request-log")
+        .finish(Collected::of(io::stderr()));
+    let requests = requests.with_filter(|metadata| [REQUESTS, AUDIT].contains(&metadata.target()));
+    *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    init_with(config, collector, requests.or_else(io::stderr))
+}
+
+/// Writes the lines that wait. Lines about requests that are logged afterwards are lost, so this
+/// must be the last thing that the process does.
+pub fn end_log() {
+    let waiting = WAITING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    // Takes a second at most, if nobody reads standard error.
+    drop(waiting);
+}
+
+/// Lines that are written together.
+struct Collected<W> {
+    lines: Vec<u8>,
+    output: W,
+}
+
+impl<W: Write> Collected<W> {
+    fn of(output: W) -> Self {
+        let lines = Vec::with_capacity(MAX_COLLECTED);
+        Self { lines, output }
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        // In one call, during which standard error is locked, so that no other line comes in
+        // between.
+        let written = self.output.write_all(&self.lines);
+        self.lines.clear();
+        written
+    }
+}
+
+impl<W: Write> Write for Collected<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.lines.len() + line.len() > MAX_COLLECTED {
+            self.write_out()?;
+        }
+        self.lines.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    /// Called when no more lines wait.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_out();
+        thread::sleep(COLLECT);
+        written
+    }
+}
+
+fn init_with(
+    config: &LogConfig,
+    collector: Option<&SdkLoggerProvider>,
+    output: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.filter)?);
     let json = match config.format {
@@ -92,7 +182,7 @@ pub(super) fn init_with(
     };
     let sent = collector.map(|provider| SentLayer(OpenTelemetryTracingBridge::new(provider)));
     let registry = tracing_subscriber::registry().with(filter).with(sent);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(output);
     if json {
         registry
             .with(layer.json().flatten_event(true).with_span_list(false))
@@ -153,5 +243,24 @@ impl LogFilterHandle {
         self.layer.reload(parsed)?;
         filter.clone_into(&mut text);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_collected_until_no_more_wait_or_they_are_many() {
+        let mut collected = Collected::of(Vec::new());
+        let lines = [b"a", b"b", b"c"].map(|line| line.repeat(MAX_COLLECTED / 2));
+        for (line, written) in lines.iter().zip([0, 0, 2]) {
+            collected.write_all(line).unwrap();
+            assert_eq!(collected.output.len(), written * MAX_COLLECTED / 2);
+        }
+        collected.flush().unwrap();
+        assert_eq!(collected.output, lines.concat());
+        collected.flush().unwrap();
+        assert_eq!(collected.output.len(), 3 * (MAX_COLLECTED / 2));
     }
 }

@@ -7,7 +7,7 @@ pub mod request;
 mod settings;
 pub mod trace;
 
-pub use log::{LogConfig, LogFilterHandle, LogFormat, init, log_filter};
+pub use log::{AUDIT, LogConfig, LogFilterHandle, LogFormat, REQUESTS, end_log, init, log_filter};
 pub use otlp::{Otlp, OtlpError};
 pub use settings::{
     OtlpConfig, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler,
@@ -32,7 +32,7 @@ pub struct TelemetryConfig {
 /// If a setting is invalid, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Otlp, Box<dyn std::error::Error + Send + Sync>> {
     let otlp = Otlp::start(&config.otlp, config.tenant_label)?;
-    log::init_with(&config.log, otlp.logs.as_ref())?;
+    log::start(&config.log, otlp.logs.as_ref())?;
     Ok(otlp)
 }
 
