@@ -24,8 +24,8 @@ use tonic::Code;
 
 use crate::{
     auth::new_key,
-    collections::reason,
-    harness::{self, Server, append, create, insert, mutate, named, products},
+    collections::{reason, structure},
+    harness::{self, Server, append, create, get, insert, mutate, named, products},
 };
 
 const WRITERS: usize = 64;
@@ -113,6 +113,104 @@ async fn many_writers_of_many_collections_all_succeed(#[values(Sqlite, Postgres)
     let page = client.list_children(request).await.unwrap().into_inner();
     let distinct: HashSet<_> = page.children.iter().map(|child| &child.id).collect();
     assert_eq!((page.total_size, distinct.len()), (WRITERS as i32, WRITERS));
+}
+
+/// An update that sets one custom property of the collection "a", and nothing else.
+fn set_property(name: &str, value: usize) -> pb::UpdateCollectionRequest {
+    pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            id: "a".into(),
+            custom_properties: Some(structure(&json!({ name: value }))),
+            ..Default::default()
+        }),
+        custom_property_names: vec![name.into()],
+        ..Default::default()
+    }
+}
+
+fn has_property(collection: &pb::Collection, name: &str, value: usize) -> bool {
+    let expected = structure(&json!({ name: value }));
+    let properties = collection.custom_properties.as_ref().unwrap();
+    properties.fields.get(name) == expected.fields.get(name)
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_of_different_fields_are_all_kept(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let updates = (0..WRITERS / 2).map(|writer| {
+        let mut client = client.clone();
+        async move {
+            let name = format!("p{writer}");
+            for write in 0..WRITES {
+                let update = set_property(&name, write);
+                let updated = client.update_collection(update).await.unwrap().into_inner();
+                let updated = updated.collection.unwrap();
+                assert!(has_property(&updated, &name, write));
+            }
+        }
+    });
+    let lists = (0..WRITERS / 8).map(|writer| {
+        let mut client = client.clone();
+        async move {
+            for write in 0..WRITES {
+                let append = append([format!("{writer}-{write}")]);
+                let request = mutate("a", vec![append]);
+                client.mutate_children(request).await.unwrap();
+            }
+        }
+    });
+    tokio::join!(join_all(updates), join_all(lists));
+    let collection = get(&mut client, "a").await.unwrap();
+    for writer in 0..WRITERS / 2 {
+        let name = format!("p{writer}");
+        assert!(has_property(&collection, &name, WRITES - 1));
+    }
+    let count = collection.stats.unwrap().product_count;
+    assert_eq!(count as usize, WRITERS / 8 * WRITES);
+    assert_eq!(products(&mut client, "a").await.len(), count as usize);
+}
+
+/// On PostgreSQL, properties are read without a lock, so another write may come in between.
+#[rstest]
+#[case::updated(
+    "UPDATE collections SET catalog_id = 'kept', version = version + 1",
+    true
+)]
+#[case::linked("UPDATE collections SET version = version + 1", true)]
+#[case::deleted("DELETE FROM collections", false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_sees_what_changed_while_it_waited(
+    #[case] change: &str,
+    #[case] still_exists: bool,
+) {
+    let server = Server::new(Postgres).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let other = db.begin().await.unwrap();
+    let change = format!("{change} WHERE id = 'a'");
+    other.execute_unprepared(&change).await.unwrap();
+    let update = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.update_collection(set_property("p", 1)).await }
+    });
+    server.waits_for_a_lock().await;
+    other.commit().await.unwrap();
+    let updated = update.await.unwrap();
+    if !still_exists {
+        assert_eq!(updated.unwrap_err().code(), Code::NotFound);
+        return;
+    }
+    let updated = updated.unwrap().into_inner().collection.unwrap();
+    assert!(has_property(&updated, "p", 1));
+    let is_kept = change.contains("catalog_id");
+    assert_eq!(updated.catalog_id == "kept", is_kept);
+    assert_eq!(get(&mut client, "a").await.unwrap(), updated);
 }
 
 #[rstest]
