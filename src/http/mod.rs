@@ -191,13 +191,17 @@ impl Edge {
             return refused;
         }
         let grpc = self.grpc.clone();
-        let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
-            let response = routed(grpc.clone(), request);
-            async { Ok::<_, Infallible>(observe::note_status(response.await)) }
-        });
-        let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
-        let response = response.await.unwrap_or_else(|never| match never {});
-        let response = response.map(Body::new);
+        let response = if protocol.is_grpc_web() {
+            let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
+                let response = routed(grpc.clone(), request);
+                async { Ok::<_, Infallible>(observe::note_status(response.await)) }
+            });
+            let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
+            let response = response.await.unwrap_or_else(|never| match never {});
+            response.map(Body::new)
+        } else {
+            observe::note_status(routed(grpc, request).await)
+        };
         let refused = refused_by_tonic(response.headers());
         refused.map_or(response, |error| protocol.render(&error))
     }

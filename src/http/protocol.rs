@@ -63,12 +63,16 @@ impl Protocol {
     /// The name of the protocol in the log.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Grpc(kind) if kind.as_bytes().starts_with(b"application/grpc-web") => "grpc-web",
+            Self::Grpc(_) if self.is_grpc_web() => "grpc-web",
             Self::Grpc(_) => "grpc",
             Self::Rest(dialect) => dialect.name,
             Self::Docs => "docs",
             Self::Unknown => "none",
         }
+    }
+
+    pub(super) fn is_grpc_web(&self) -> bool {
+        matches!(self, Self::Grpc(kind) if kind.as_bytes().starts_with(b"application/grpc-web"))
     }
 
     pub(super) fn is_grpc(&self) -> bool {
