@@ -852,12 +852,12 @@ enum Jobs {
 }
 
 #[rstest]
-#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 60)]
-#[case::postgres(Postgres, Flags::default(), Jobs::Always, 20)]
-#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 30)]
-#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 10)]
-#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 30)]
-#[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 10)]
+#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 600)]
+#[case::postgres(Postgres, Flags::default(), Jobs::Always, 120)]
+#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 200)]
+#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 40)]
+#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 200)]
+#[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 40)]
 fn lists_match_the_reference_model(
     #[case] engine: Engine,
     #[case] flags: Flags,
