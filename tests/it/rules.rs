@@ -852,11 +852,11 @@ enum Jobs {
 }
 
 #[rstest]
-#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 600)]
+#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 400)]
 #[case::postgres(Postgres, Flags::default(), Jobs::Always, 120)]
-#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 200)]
+#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 300)]
 #[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 40)]
-#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 200)]
+#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 300)]
 #[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 40)]
 fn lists_match_the_reference_model(
     #[case] engine: Engine,
