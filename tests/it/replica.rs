@@ -229,8 +229,13 @@ async fn up_to_date(server: &Server, client: &mut Client) {
     assert_eq!(read(client, Some(AtLeast(now.clone()))).await, now);
     assert_eq!(served(server).await, before + 2.0);
     set_title(server, "before").await;
-    let replayed = async || title(server, any()).await == "before";
-    while served(server).await < before + 3.0 || !replayed().await {
+    // Until the standby has replayed it, and has served a page with it.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while title(server, any()).await != "before" || served(server).await < before + 3.0 {
+        assert!(
+            Instant::now() < deadline,
+            "the standby serves no page with products"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
