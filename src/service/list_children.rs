@@ -183,11 +183,10 @@ impl Service {
             // A snapshot of the replica. Without enough memory the read fails there, and is repeated
             // on the database, where it may wait.
             None if tx.is_snapshot() => {
-                let mut part = Part::read(tx, command, &start, &self.settings).await?;
+                let part = Part::read(tx, command, &start, &self.settings).await?;
                 let bytes = memory::made_of(part.stored);
                 self.settings.memory.try_reserve(bytes)?;
-                let products = part.products(tx, command).await?;
-                (part, products)
+                part.complete(tx, command).await?
             }
             None => self.part(reading, command, &start).await?,
         };
@@ -220,8 +219,7 @@ impl Service {
             tx = self.store.read_on(reading).await?;
             part = Part::read(&tx, command, start, &self.settings).await?;
         }
-        let products = part.products(&tx, command).await?;
-        Ok((part, products))
+        part.complete(&tx, command).await
     }
 }
 
@@ -355,12 +353,22 @@ impl Part {
     }
 
     /// Reads the products of the children, if they are requested, and why the children are in the
-    /// list. If the products are too large to send, drops some of both.
-    async fn products(&mut self, tx: &Tx, command: &ListChildren) -> Result<Vec<ProductDetail>> {
-        let Some(wanted) = &command.products else {
-            self.read_reasons(tx, command).await?;
-            return Ok(Vec::new());
+    /// list.
+    async fn complete(
+        mut self,
+        tx: &Tx,
+        command: &ListChildren,
+    ) -> Result<(Self, Vec<ProductDetail>)> {
+        let products = match &command.products {
+            Some(wanted) => self.products(tx, wanted).await?,
+            None => Vec::new(),
         };
+        self.read_reasons(tx, command).await?;
+        Ok((self, products))
+    }
+
+    /// The products of the children. If they are too large to send, drops some of both.
+    async fn products(&mut self, tx: &Tx, wanted: &ChildProducts) -> Result<Vec<ProductDetail>> {
         let mut products = if wanted.whole {
             products::known(tx, self.ids()).await?
         } else {
@@ -373,7 +381,6 @@ impl Part {
             direction.keep_nearest(&mut self.children, fit);
             direction.keep_nearest(&mut products, fit);
         }
-        self.read_reasons(tx, command).await?;
         Ok(products)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
-    ActiveValue::Set,
+    ActiveValue::{NotSet, Set},
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
     QueryFilter as _, QueryTrait as _, Select, Statement,
     sea_query::{
@@ -257,27 +257,20 @@ pub(super) async fn update(
     mut collection: Collection,
     default_locale: &Locale,
 ) -> Result<Collection> {
-    use sea_orm::ActiveModelTrait as _;
-
     let has_slug = before.handle.slug == collection.handle.slug;
     if !has_slug && let Some(holder) = names_taken(tx, &collection).await?.1 {
         replace_slug(&mut collection, &holder)?;
     }
     let mut row = encode(&tx.tenant, &collection, default_locale)?;
-    let stored = encode(&tx.tenant, before, default_locale)?;
-    // SQLite rewrites the entries of an index for each column that is set, even to the same value.
-    // These are always set: `before` may have the counts after its list was changed, and the
-    // default locale may be another one than when the search name was stored.
-    let always = |column| {
-        matches!(
-            column,
-            row::Column::ProductCount | row::Column::CollectionCount | row::Column::SearchName
-        )
-    };
-    for column in row::Column::iter().filter(|column| !always(*column)) {
-        if row.get(column) == stored.get(column) {
-            row.not_set(column);
-        }
+    // SQLite rewrites the entries of an index if any of its columns is set, even to the same value.
+    row.tenant_id = NotSet;
+    row.id = NotSet;
+    row.create_time = NotSet;
+    if has_slug {
+        row.slug = NotSet;
+    }
+    if before.active == collection.active {
+        row.active = NotSet;
     }
     // Updated by key and without reading back: the result is known.
     let update = row::Entity::update_many()

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::{
     engine::Database,
@@ -55,36 +55,39 @@ impl Store {
             return None;
         }
         let inner = &replica.0;
-        let end = tokio::time::Instant::now() + inner.read_timeout;
-        let snapshot = timeout_at(end, inner.snapshot()).await;
-        let (db, as_of) = match snapshot.unwrap_or(Err(Unusable::Silent)) {
-            Ok(snapshot) => snapshot,
-            Err(why) => {
-                inner.unusable(&why);
-                metrics::replica_read("failed");
-                return None;
-            }
-        };
         let attempt = async {
+            let (db, as_of) = inner.snapshot().await?;
             let Some(as_of) = as_of.filter(|as_of| *as_of + max >= asked) else {
-                return Err("behind");
+                return Ok(Err("behind"));
             };
             let mut view = self.session(db, true, None).unit(tx.tenant.clone());
             view.named = tx.named.clone();
-            match (read(view).await, consistency) {
+            Ok(match (read(view).await, consistency) {
                 (Ok(read), Consistency::AtLeast(least)) if etag(&read) < least => Err("behind"),
                 (Ok(read), _) => Ok((read, as_of)),
                 // The collection may not be replicated yet.
                 (Err(error), _) if error.reason == Reason::CollectionNotFound => Err("behind"),
                 // The read is repeated on the database, which reports the error.
                 (Err(_), _) => Err("failed"),
+            })
+        };
+        let why = match timeout(inner.read_timeout, attempt).await {
+            Ok(Ok(Ok(read))) => {
+                metrics::replica_read("served");
+                return Some(read);
+            }
+            Ok(Ok(Err(why))) => why,
+            Ok(Err(why)) => {
+                inner.unusable(&why);
+                "failed"
+            }
+            Err(_) => {
+                inner.unusable(&Unusable::Silent);
+                "failed"
             }
         };
-        // A large page may take too long on a replica that is well. If it does not respond, the
-        // next snapshot finds out.
-        let read = timeout_at(end, attempt).await.unwrap_or(Err("failed"));
-        metrics::replica_read(read.as_ref().err().unwrap_or(&"served"));
-        read.ok()
+        metrics::replica_read(why);
+        None
     }
 
     /// Sends heartbeats and checks the replica, forever; returns at once if there is no replica.

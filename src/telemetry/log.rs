@@ -12,7 +12,7 @@ use std::{
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use tracing::{Event, Subscriber};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     fmt::{MakeWriter, writer::MakeWriterExt as _},
@@ -83,10 +83,11 @@ pub const REQUESTS: &str = "endcap::http::observe";
 /// The target of the audit log, by which filters include or exclude it.
 pub const AUDIT: &str = "audit";
 
-/// How many lines about requests may wait to be written. If there are more, requests wait, too.
+/// How many lines about requests may wait to be written. If there are more, requests wait for the
+/// reader of standard error, as code that logs other lines always does.
 const MAX_WAITING: usize = 4_096;
-/// How long after a write the next lines about requests are collected: a write per line, with a
-/// reader that wakes up for each, costs as much as a cached response.
+/// How long after a write the next lines about requests are collected. A write per line, for which
+/// the reader wakes up, would take a fifth of the processor time of a cached response.
 const COLLECT: Duration = Duration::from_millis(2);
 /// The most bytes of lines that are collected.
 const MAX_COLLECTED: usize = 64 << 10;
@@ -107,25 +108,23 @@ pub(super) fn start(
     config: &LogConfig,
     collector: Option<&SdkLoggerProvider>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (requests, guard): (NonBlocking, _) = NonBlockingBuilder::default()
+    let (requests, guard) = NonBlockingBuilder::default()
         .lossy(false)
         .buffered_lines_limit(MAX_WAITING)
         .thread_name("request-log")
         .finish(Collected::of(io::stderr()));
     let requests = requests.with_filter(|metadata| [REQUESTS, AUDIT].contains(&metadata.target()));
+    init_with(config, collector, requests.or_else(io::stderr))?;
     *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
-    init_with(config, collector, requests.or_else(io::stderr))
+    Ok(())
 }
 
 /// Writes the lines that wait. Lines about requests that are logged afterwards are lost, so this
 /// must be the last thing that the process does.
 pub fn end_log() {
-    let waiting = WAITING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    // Takes a second at most, if nobody reads standard error.
-    drop(waiting);
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Takes about a second at most, if nobody reads standard error.
+    drop(waiting.take());
 }
 
 /// Lines that are written together.

@@ -175,7 +175,7 @@ async fn concurrent_updates_of_different_fields_are_all_kept(
     assert_eq!(products(&mut client, "a").await.len(), count as usize);
 }
 
-/// On PostgreSQL, properties are read without a lock, so another write may come in between.
+/// On PostgreSQL, a write waits for the row lock of another one, and is then based on its result.
 #[rstest]
 #[case::updated(
     "UPDATE collections SET catalog_id = 'kept', version = version + 1",

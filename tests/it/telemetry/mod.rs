@@ -10,6 +10,7 @@ use std::{
 };
 
 use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
+use futures::future::join_all;
 use opentelemetry_proto::tonic::{
     logs::v1::LogRecord,
     trace::v1::{Span, span::SpanKind},
@@ -358,4 +359,39 @@ async fn disabled_traces_and_logs_are_not_exported() {
         };
         assert_eq!(statuses, expected, "{switch}");
     }
+}
+
+/// Lines about requests are collected and written together, by a thread of their own; all others are
+/// written at once, by the code that logs them.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_log_line_is_whole_and_none_is_lost() {
+    const CLIENTS: usize = 32;
+    const CALLS: usize = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = endcap(folder.path(), None);
+    command.args(["--auth", "keys"]);
+    let mut running = start(command);
+    let url = format!("{}/v1/collections/a", running.http);
+    let request = http_client().build().unwrap().get(url).bearer_auth("wrong");
+    let calls = (0..CLIENTS).map(|_| async {
+        for _ in 0..CALLS {
+            let response = request.try_clone().unwrap().send().await.unwrap();
+            assert_eq!(response.status(), 401);
+        }
+    });
+    join_all(calls).await;
+    assert!(running.stop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for message in ["authentication failed", "request completed"] {
+        let count = || {
+            let log = running.log();
+            log.iter().filter(|line| line["message"] == message).count()
+        };
+        // The thread that reads the log may still be reading.
+        while count() < CLIENTS * CALLS && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(count(), CLIENTS * CALLS, "{message}");
+    }
+    assert!(running.log().iter().all(serde_json::Value::is_object));
 }
