@@ -29,7 +29,7 @@ use crate::{
 
 /// Responses up to this size, in bytes, are not counted: every client has to get them, and their
 /// number is bounded by the limits on connections and streams.
-const SMALL: usize = 16 << 10;
+pub const SMALL: usize = 16 << 10;
 /// How many times the size of stored values the response takes that is made of them: rows, values
 /// and the encoded response.
 const COPIES: usize = 6;

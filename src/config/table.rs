@@ -53,9 +53,9 @@ settings! {
         database_pooler: PoolerName = "none",
         /// Maximum number of concurrent searches: list requests that read more than they return, such as those that filter by a part of a name; others wait
         max_concurrent_searches: Count = "2",
-        /// Maximum number of writes that share a commit of SQLite (group commit); 1 commits each write separately
+        /// Maximum number of writes that share a commit (group commit): any writes on SQLite, up to 16 updates of properties on PostgreSQL; 1 commits each write separately
         max_group_commits: Count = "64",
-        /// Maximum size of the data written by a group of writes that share a commit of SQLite
+        /// Maximum size of the data written by a group of writes that share a commit
         max_group_commit_size: Size = "4MiB",
         /// How long after its first write a group of writes that share a commit of SQLite accepts another write
         max_group_commit_time: Time = "20ms",

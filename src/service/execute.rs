@@ -3,7 +3,6 @@
 //! is stored of a response that is too large.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,9 +10,9 @@ use std::{
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
-use super::{Detail, Include, Service, Settings};
+use super::{Detail, Include, Retry, Service, Settings};
 use crate::{
-    domain::{Caller, Result, Retryable, RulesState, Writing},
+    domain::{Caller, Result, RulesState, Writing},
     store::{
         Mode, Tx, collections,
         requests::{self, Packed, StoredResponse},
@@ -63,38 +62,22 @@ pub trait Command: Send + Sync {
         None
     }
 
+    /// Does the work in a transaction that other requests share; `None` if it must be done in one of
+    /// its own.
+    fn shared(
+        self: &Arc<Self>,
+        _service: &Service,
+        _writing: &Writing,
+    ) -> impl Future<Output = Option<Result<Self::Response>>> + Send {
+        std::future::ready(None)
+    }
+
     /// Does the work. It may be called again, in another transaction.
     fn run(
         &self,
         tx: &Tx,
         settings: &Settings,
     ) -> impl Future<Output = Result<Self::Response>> + Send;
-}
-
-/// Encodes a result as a response, or returns `None` if it is far too large to store. The closure
-/// may hold context of the protocol.
-pub type Encode<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
-/// Encodes a summary of a result.
-pub type Summarize<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
-
-/// A request that the client may retry.
-#[derive(Clone)]
-pub struct Retry<T> {
-    /// The idempotency key and the identity of the request.
-    pub request: Retryable,
-    /// Encodes the response, which is stored.
-    pub encode: Encode<T>,
-    /// Encodes what is stored of a response that is too large: enough to answer a retry together
-    /// with the then current data.
-    pub summarize: Summarize<T>,
-}
-
-impl<T> fmt::Debug for Retry<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry")
-            .field("request", &self.request)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A result, or a stored response.
@@ -119,17 +102,21 @@ impl Service {
         trace::use_case(C::NAME, async {
             let writing = command.authorize(caller)?;
             command.check(&self.settings)?;
-            let context = (command, Arc::clone(&self.settings));
-            let executed = self
-                .store
-                .write(
-                    &writing,
-                    context.0.mode(),
-                    &context,
-                    |tx, (command, settings)| once(tx, command, settings).boxed(),
-                )
-                .await;
-            let mut executed = executed?;
+            self.store.take_rate(writing.tenant())?;
+            let context = (Arc::new(command), Arc::clone(&self.settings));
+            let mut executed = match context.0.shared(self, &writing).await {
+                Some(response) => Executed::New(response?),
+                None => {
+                    let mode = context.0.mode();
+                    let executed = self
+                        .store
+                        .write_on(&writing, mode, &context, |tx, (command, settings)| {
+                            once(tx, &**command, settings).boxed()
+                        })
+                        .await;
+                    executed?
+                }
+            };
             if let Executed::New(new) = &mut executed
                 && let Some((detail, include)) = context.0.awaits_rules(new)
                 && include.awaits_rules

@@ -18,6 +18,7 @@ mod follow_time;
 mod get_child;
 mod get_collection;
 mod get_product;
+mod groups;
 mod jobs;
 mod links;
 mod list_children;
@@ -31,9 +32,13 @@ mod preview_rules;
 mod products;
 mod read_cache;
 mod reindex;
+mod response;
+mod retry;
 mod scan;
 mod token;
+mod update;
 mod update_collection;
+mod update_groups;
 mod upsert_products;
 
 use std::collections::HashMap;
@@ -43,8 +48,8 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, DetailsChanges,
-        EntryCounts, FieldPath, Limits, Lineage, Locale, Locales, Product, ProductId, Progress,
-        ReadEtag, Result, RootNames, TenantId, Timestamp, Violations, child_ids, image::ImagePart,
+        EntryCounts, FieldPath, Limits, Lineage, Locale, Locales, Product, ProductId, Result,
+        RootNames, Timestamp, Violations, child_ids, image::ImagePart,
     },
     memory::Memory,
     store::{
@@ -64,7 +69,7 @@ pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use descendants::{Depth, Descendants};
-pub use execute::{Command, Executed, Retry};
+pub use execute::{Command, Executed};
 pub use explain_membership::{Because, Membership};
 pub use get_collection::Whole;
 pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};
@@ -77,11 +82,13 @@ pub use move_collection::{MoveCollection, Movement, TargetPosition};
 pub use preview_rules::{MAX_SAMPLE, Preview, PreviewRules, Sample};
 pub use products::ProductDetail;
 pub use read_cache::EncodedResponse;
+pub use response::{Detail, Include};
+pub use retry::Retry;
 pub use scan::{Scan, Still};
 pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
 pub use lineage::{Ancestors, Key};
-pub use update_collection::{ChildMutation, UpdateCollection, Updated};
+pub use update::{ChildMutation, UpdateCollection, Updated};
 pub use upsert_products::{Completion, Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
 
 /// The use cases. Clones share all state.
@@ -91,6 +98,7 @@ pub struct Service {
     settings: std::sync::Arc<Settings>,
     page_tokens: token::PageTokens,
     cache: read_cache::ReadCache,
+    groups: groups::Groups<UpdateCollection, Updated>,
 }
 
 /// Derives facts from the attributes of a stored product, as one vendor's API defines them.
@@ -120,61 +128,6 @@ pub struct Settings {
     pub read_cache_size: usize,
 }
 
-/// A collection with related data.
-#[derive(Clone, Debug)]
-pub struct Detail {
-    /// The tenant as the request named it.
-    pub tenant: TenantId,
-    /// The collection.
-    pub collection: Collection,
-    /// Its ancestors.
-    pub lineage: Lineage,
-    /// Its products, in order, if they were requested.
-    pub products: ChildIds,
-    /// Its child collections, in order, if they were requested.
-    pub collections: ChildIds,
-    /// The number of its rule entries, by kind.
-    pub named: EntryCounts,
-    /// The progress of the job that evaluates its rules, if there is one.
-    pub progress: Option<Progress>,
-    /// The products that it includes or pins, by id, if its products were requested.
-    pub named_products: ChildIds,
-}
-
-/// What a response contains in addition to the collection.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Include {
-    /// The whole list of products.
-    pub products: bool,
-    /// The whole list of child collections.
-    pub collections: bool,
-    /// What to read of its ancestors.
-    pub ancestors: Ancestors,
-    /// Whether to wait, within the caller's deadline, for a job that evaluates the collection's
-    /// rules.
-    pub awaits_rules: bool,
-}
-
-impl Include {
-    /// Without lists, and with or without waiting for rules.
-    pub fn awaiting_rules(awaits_rules: bool) -> Self {
-        Self {
-            awaits_rules,
-            ..Self::default()
-        }
-    }
-
-    /// The approximate size of the requested lists, in bytes.
-    fn bytes(self, collection: &Collection) -> usize {
-        /// The size of an id of 36 characters with its overhead.
-        const ID: u64 = 40;
-        let len = |wanted, len| if wanted { len } else { 0 };
-        let len = len(self.products, collection.product_count)
-            + len(self.collections, collection.collection_count);
-        usize::try_from(len.saturating_mul(ID)).unwrap_or(usize::MAX)
-    }
-}
-
 impl Service {
     /// Creates the use cases on a store.
     pub fn new(store: Store, settings: Settings) -> Self {
@@ -187,6 +140,7 @@ impl Service {
         Self {
             page_tokens: token::PageTokens::new(store.clone()),
             cache: read_cache::ReadCache::new(settings.read_cache_size),
+            groups: groups::Groups::new(&store),
             store,
             settings,
         }
@@ -257,19 +211,6 @@ impl Settings {
             }
         }
         violations.finish()
-    }
-}
-
-impl Detail {
-    /// Whether the collection is active, by itself or through its parents.
-    pub fn effective_active(&self) -> bool {
-        self.lineage.effective_active(self.collection.active)
-    }
-
-    /// The version of everything that a response shows of the collection, except its lists.
-    pub fn read_etag(&self) -> ReadEtag {
-        let Collection { id, .. } = &self.collection;
-        ReadEtag::of(id, self.collection.etag(), self.effective_active())
     }
 }
 

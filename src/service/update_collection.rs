@@ -3,15 +3,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Ancestors, Command, Detail, Include, Retry, Settings, detail, links, products};
+use super::{
+    Ancestors, Command, Detail, Include, Retry, Service, Settings, detail, links, products,
+    update::{ChildMutation, UpdateCollection, Updated},
+};
 use crate::{
     domain::{
         Active, Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Error,
-        Mutation, Outcome, Precondition, ProductId, Reader, Reason, Result, Writing,
-        children as domain_children,
+        Mutation, Outcome, ProductId, Reason, Result, Writing, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
-    memory::Reservation,
+    memory::{self, Reservation},
     store::{
         Mode, Tx, lineage,
         lock::{LockSet, Locked, RuleLock},
@@ -20,68 +22,7 @@ use crate::{
     },
 };
 
-/// A request to update a collection.
-#[derive(Clone, Debug)]
-pub struct UpdateCollection {
-    /// The collection.
-    pub id: CollectionId,
-    /// The changes of its properties.
-    pub changes: Changes,
-    /// The language of the client, if all texts in `changes` are in that language; `None` if they
-    /// are in the locales that they specify.
-    pub reader: Option<Reader>,
-    /// Its new parents; `None` to keep the current ones.
-    pub parents: Option<BTreeSet<CollectionId>>,
-    /// The mutations of its lists, in order.
-    pub mutations: Vec<ChildMutation>,
-    /// The precondition on the current version, if any.
-    pub etag: Option<Precondition>,
-    /// Whether to return the result without changing anything.
-    pub validate_only: bool,
-    /// What to include in the response.
-    pub include: Include,
-    /// How to recognise and answer a retry; `None` without an idempotency key.
-    pub retry: Option<Retry<Updated>>,
-}
-
-/// A mutation and the list that it applies to.
-#[derive(Clone, Debug)]
-pub struct ChildMutation {
-    /// The kind of list.
-    pub list: ChildType,
-    /// The mutation.
-    pub mutation: Mutation,
-}
-
-/// The result of an update.
-#[derive(Clone, Debug)]
-pub struct Updated {
-    /// The collection in its new state.
-    pub detail: Detail,
-    /// The outcome of each mutation, in the order of the request.
-    pub outcomes: Vec<Outcome>,
-    /// The number of rows that the mutations wrote or deleted, without the collection's own row.
-    pub rows_written: u64,
-    /// The reserved memory for the lists in `detail`.
-    pub reservation: Arc<Reservation>,
-}
-
 impl UpdateCollection {
-    /// An update of the collection that does not change anything yet.
-    pub fn of(id: CollectionId) -> Self {
-        Self {
-            id,
-            changes: Changes::default(),
-            reader: None,
-            parents: None,
-            mutations: Vec::new(),
-            etag: None,
-            validate_only: false,
-            include: Include::default(),
-            retry: None,
-        }
-    }
-
     /// Whether links between collections or the effective `active` of descendants may change.
     fn changes_graph(&self) -> bool {
         let mutates = |m: &ChildMutation| m.list == ChildType::Collection;
@@ -145,6 +86,14 @@ impl Command for UpdateCollection {
         }
     }
 
+    async fn shared(
+        self: &Arc<Self>,
+        service: &Service,
+        writing: &Writing,
+    ) -> Option<Result<Updated>> {
+        service.update_shared(writing, self).await
+    }
+
     fn awaits_rules<'a>(&self, response: &'a mut Updated) -> Option<(&'a mut Detail, Include)> {
         Some((&mut response.detail, self.include))
     }
@@ -161,9 +110,7 @@ impl Command for UpdateCollection {
             let (set, parents) = self.plan(tx, settings).await?;
             (tx.lock(set).await?, parents)
         };
-        let collection = locked.expect(id, self.etag)?;
-        let changes = self.literal_changes(tx, collection, settings).await?;
-        locked.apply(id, changes, locale, &settings.limits)?;
+        self.apply(tx, &mut locked, settings).await?;
         if let Some(parents) = &self.parents {
             self.reparent(tx, &mut locked, &old_parents, parents, settings)
                 .await?;
@@ -179,8 +126,7 @@ impl Command for UpdateCollection {
         let collection = super::taken(&mut saved, id)?;
         // The response data is read before the commit, because nothing may fail after it. Memory is
         // not waited for, because other writers are waiting for the locks.
-        settings.memory.try_reserve(collection.size())?;
-        let reservation = settings.memory.try_take(self.include.bytes(&collection))?;
+        let reservation = self.reserve(&collection, settings)?;
         Ok(Updated {
             detail: detail(tx, collection, self.include).await?,
             reservation: Arc::new(reservation),
@@ -191,6 +137,42 @@ impl Command for UpdateCollection {
 }
 
 impl UpdateCollection {
+    /// Checks the precondition and applies the changes of properties.
+    async fn apply(&self, tx: &Tx, locked: &mut Locked, settings: &Settings) -> Result<()> {
+        let collection = locked.expect(&self.id, self.etag)?;
+        let changes = self.literal_changes(tx, collection, settings).await?;
+        locked.apply(
+            &self.id,
+            changes,
+            &settings.default_locale,
+            &settings.limits,
+        )
+    }
+
+    /// Reserves memory for the response.
+    fn reserve(&self, collection: &Collection, settings: &Settings) -> Result<Reservation> {
+        settings.memory.try_reserve(collection.size())?;
+        settings.memory.try_take(self.include.bytes(collection))
+    }
+
+    /// Does the same as [`Self::apply`] in a transaction that others share. `None` if it must be
+    /// done in a transaction of its own: because the collection does not exist or is locked, or
+    /// because it is large, so that its memory must be accounted to the connection of its client.
+    pub(super) async fn apply_shared(
+        &self,
+        tx: &Tx,
+        locked: &mut Locked,
+        settings: &Settings,
+    ) -> Option<Result<Reservation>> {
+        locked.get(&self.id)?;
+        if let Err(error) = self.apply(tx, locked, settings).await {
+            return Some(Err(error));
+        }
+        let collection = locked.get(&self.id)?;
+        let is_small = collection.size() <= memory::SMALL;
+        is_small.then(|| self.reserve(collection, settings))
+    }
+
     /// The changes to apply to the stored collection.
     async fn literal_changes(
         &self,

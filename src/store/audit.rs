@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::ledger::{Change, Ledger};
 use crate::{
-    domain::{Etag, TenantId, Writing},
+    domain::{CollectionId, Etag, TenantId, Writing},
     telemetry::AUDIT,
 };
 
 /// Who changed something, and in which tenant.
+#[derive(Debug)]
 pub(super) struct Author {
     tenant: TenantId,
     subject: Arc<str>,
@@ -42,7 +43,11 @@ pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
 }
 
 /// Logs committed changes.
-pub(super) fn log(author: &Author, operation: &'static str, entries: &[Entry]) {
+pub(super) fn log<'a>(
+    author: &Author,
+    operation: &'static str,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) {
     for entry in entries {
         tracing::info!(
             target: AUDIT,
@@ -59,6 +64,11 @@ pub(super) fn log(author: &Author, operation: &'static str, entries: &[Entry]) {
 }
 
 impl Entry {
+    /// Whether it is about this collection.
+    pub(super) fn is_about(&self, id: &CollectionId) -> bool {
+        self.resource == "collection" && self.id == id.as_str()
+    }
+
     fn of(change: &Change) -> Self {
         let collection = |action, id: &str, version: i64| Self {
             action,

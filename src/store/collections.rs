@@ -110,11 +110,24 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
 /// reference it. Rows are locked in the order of their ids, so that two writers of the same
 /// collections wait for each other instead of deadlocking.
 pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<(Collection, bool)>> {
+    lock_as(tx, ids, None).await
+}
+
+/// Like [`lock`], but skips collections that another transaction has locked.
+pub(super) async fn lock_free(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<(Collection, bool)>> {
+    lock_as(tx, ids, Some(LockBehavior::SkipLocked)).await
+}
+
+async fn lock_as(
+    tx: &Tx,
+    ids: &[CollectionId],
+    behavior: Option<LockBehavior>,
+) -> Result<Vec<(Collection, bool)>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let rows = named(tx, ids, |select| {
-        select.columns(columns()).lock_exclusive();
+        lock_rows(select.columns(columns()), behavior);
     })?;
     let rows: Vec<row::Model> = wanted::models(tx, &rows).await?;
     let decode = |row: row::Model| {
@@ -144,11 +157,10 @@ async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) ->
             row::Column::Smart,
             row::Column::Named,
         ];
-        select.columns(columns.map(|column| column.as_column_ref()));
-        match behavior {
-            None => select.lock_exclusive(),
-            Some(behavior) => select.lock_with_behavior(LockType::Update, behavior),
-        };
+        lock_rows(
+            select.columns(columns.map(|column| column.as_column_ref())),
+            behavior,
+        );
     })?;
     let rows: Vec<(String, i64, i64, bool, bool)> = wanted::tuples(tx, &rows).await?;
     let head = |(id, version, update_time, smart, named)| Head {
@@ -159,6 +171,13 @@ async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) ->
         named,
     };
     Ok(rows.into_iter().map(head).collect())
+}
+
+fn lock_rows(select: &mut SelectStatement, behavior: Option<LockBehavior>) {
+    match behavior {
+        None => select.lock_exclusive(),
+        Some(behavior) => select.lock_with_behavior(LockType::Update, behavior),
+    };
 }
 
 /// The part of a collection that is needed to change its lists and its version.

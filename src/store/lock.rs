@@ -77,6 +77,16 @@ impl Tx {
         Locked::take(self, &set).await
     }
 
+    /// Locks those of the collections that no other transaction has locked, without waiting.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lock_free(&self, collections: &[CollectionId]) -> Result<Locked> {
+        let mut locked = Locked::default();
+        locked.add(collections::lock_free(self, collections).await?);
+        Ok(locked)
+    }
+
     /// Locks the tenant's graph, then everything that `plan` returns. Links between collections
     /// cannot change after the graph is locked, so `plan` can rely on them. Also returns the value
     /// that `plan` returned.
@@ -162,10 +172,7 @@ impl Locked {
             });
             found.collect()
         };
-        for (collection, named) in found {
-            let entry = Entry::new(Some(collection.version), collection, named);
-            locked.collections.insert(entry.now.id.clone(), entry);
-        }
+        locked.add(found);
         let products: Vec<_> = set.products.iter().cloned().collect();
         if !products.is_empty() {
             locked.products = products::lock(tx, &products).await?;
@@ -175,6 +182,14 @@ impl Locked {
             locked.unregistered = products::unregistered(tx, &registered).await?;
         }
         Ok(locked)
+    }
+
+    /// Adds collections that were locked, each with whether rules of others may reference it.
+    fn add(&mut self, found: Vec<(Collection, bool)>) {
+        for (collection, named) in found {
+            let entry = Entry::new(Some(collection.version), collection, named);
+            self.collections.insert(entry.now.id.clone(), entry);
+        }
     }
 
     /// The collection in its current state, if it exists and is locked.
@@ -279,6 +294,15 @@ impl Locked {
             ..changes
         };
         entry.now.apply(changes, default_locale, limits)
+    }
+
+    /// Takes back all changes of a collection's properties.
+    pub fn revert(&mut self, id: &CollectionId) {
+        if let Some(entry) = self.collections.get_mut(id)
+            && let Some(before) = entry.before.take()
+        {
+            entry.now = before;
+        }
     }
 
     /// Makes a collection smart, with the given rules, or manual; see [`Collection::change_kind`].

@@ -43,6 +43,7 @@ pub mod rules;
 mod same;
 pub mod schema;
 pub mod secrets;
+mod shared;
 mod statements;
 pub mod tenants;
 mod together;
@@ -59,7 +60,8 @@ pub use engine::{Database, DatabasePlace, Engine, Pooler, ReadReplica, sqlite_op
 pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;
+pub use shared::Sharer;
 pub use tx::Tx;
 pub use validity::Mark;
 pub use versions::Versions;
-pub use writer::GroupLimits;
+pub use writer::{GroupFailure, GroupLimits};

@@ -60,6 +60,7 @@ pub struct Store {
     pub(super) reader: Connections,
     /// SQLite: the task that serializes writes and groups them.
     group: Option<Writer>,
+    groups: GroupLimits,
     segment_target: usize,
     directories: Directories,
     rules: RuleSets,
@@ -88,8 +89,9 @@ impl Store {
             Engine::Sqlite => Validity::of_stamps(),
             Engine::Postgres => Validity::of_versions(&reader),
         };
+        let groups = GroupLimits::default();
         let group = match engine {
-            Engine::Sqlite => Some(Writer::start(writer.clone(), GroupLimits::default())),
+            Engine::Sqlite => Some(Writer::start(writer.clone(), groups)),
             Engine::Postgres => None,
         };
         Ok(Self {
@@ -97,6 +99,7 @@ impl Store {
             writer,
             reader,
             group,
+            groups,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
             rules: RuleSets::new(),
@@ -142,6 +145,7 @@ impl Store {
     pub fn with_groups(mut self, limits: GroupLimits) -> Self {
         let group = self.group.is_some();
         self.group = group.then(|| Writer::start(self.writer.clone(), limits));
+        self.groups = limits;
         self
     }
 
@@ -151,6 +155,11 @@ impl Store {
     pub fn with_rate(mut self, tenants: Option<Arc<RateLimiter>>) -> Self {
         self.tenants = tenants;
         self
+    }
+
+    /// The limits on the groups of writes that share a commit.
+    pub fn groups(&self) -> GroupLimits {
+        self.groups
     }
 
     /// The database engine.
@@ -413,30 +422,15 @@ impl Store {
         writing: &Writing,
     ) -> Result<()> {
         let operation = request::operation();
-        let (statements, rows) = session.db.counts();
-        let entries = audit::entries(&ledger);
-        let (directories, span) = (self.directories.clone(), Span::current());
-        let (rules, tenant) = (self.rules.clone(), writing.tenant().clone());
+        let (entries, span) = (audit::entries(&ledger), Span::current());
         let written = session.db.bytes();
         let author = audit::Author::of(writing);
-        let changing = self.validity.change(writing.tenant(), &ledger);
         if let Some(turn) = &turn {
             writer::add_directories(&turn.group_directories, &ledger.directories);
         }
+        let after = self.after_commit(&session, writing.tenant(), ledger, operation);
         let after = move || {
-            for (name, directory) in ledger.directories {
-                directories.keep(name, directory);
-            }
-            if let Some(compiled) = ledger.rules {
-                rules.keep(tenant, compiled);
-            }
-            // The caches and stamps are updated before the caller hears of the commit.
-            drop(changing);
-            metrics::transaction("committed");
-            metrics::committed(operation, statements, rows);
-            if let Some(count) = ledger.lists_followed {
-                metrics::lists_changed(operation, count);
-            }
+            after();
             span.in_scope(|| audit::log(&author, operation, &entries));
         };
         match turn {
@@ -459,7 +453,40 @@ impl Store {
         Ok(())
     }
 
-    fn take_rate(&self, tenant: &TenantId) -> Result<()> {
+    /// What to do after a commit, except for the audit log: updates caches and metrics.
+    pub(super) fn after_commit(
+        &self,
+        session: &Session,
+        tenant: &TenantId,
+        ledger: Ledger,
+        operation: &'static str,
+    ) -> impl FnOnce() + Send + use<> {
+        let (statements, rows) = session.db.counts();
+        let directories = self.directories.clone();
+        let (rules, tenant) = (self.rules.clone(), tenant.clone());
+        let changing = self.validity.change(&tenant, &ledger);
+        move || {
+            for (name, directory) in ledger.directories {
+                directories.keep(name, directory);
+            }
+            if let Some(compiled) = ledger.rules {
+                rules.keep(tenant, compiled);
+            }
+            // The caches and stamps are updated before the caller hears of the commit.
+            drop(changing);
+            metrics::transaction("committed");
+            metrics::committed(operation, statements, rows);
+            if let Some(count) = ledger.lists_followed {
+                metrics::lists_changed(operation, count);
+            }
+        }
+    }
+
+    /// Counts a request against the rate limit of its tenant.
+    ///
+    /// # Errors
+    /// If the tenant is over it.
+    pub fn take_rate(&self, tenant: &TenantId) -> Result<()> {
         if let Some(tenants) = &self.tenants {
             tenants.take(tenant.as_str())?;
         }

@@ -73,11 +73,13 @@ struct TurnRequest {
 }
 
 /// Tells a unit whether its group was committed.
-type CommitNotice = oneshot::Sender<Result<(), Failure>>;
+type CommitNotice = oneshot::Sender<Result<(), GroupFailure>>;
 
 /// Why a group was not committed.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
+pub enum GroupFailure {
+    /// The transaction could not be begun.
+    Begin(DbErr),
     /// The commit failed.
     Commit(DbErr),
     /// The shared transaction could not be committed, perhaps because of another unit. This unit
@@ -87,12 +89,12 @@ pub(super) enum Failure {
     Ended,
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<GroupFailure> for Error {
+    fn from(failure: GroupFailure) -> Self {
         match failure {
-            Failure::Commit(error) => error.into(),
-            Failure::Lost => error::lost(),
-            Failure::Ended => ended().into(),
+            GroupFailure::Begin(error) | GroupFailure::Commit(error) => error.into(),
+            GroupFailure::Lost => error::lost(),
+            GroupFailure::Ended => ended().into(),
         }
     }
 }
@@ -169,7 +171,7 @@ impl Turn {
         self,
         bytes: u64,
         after: impl FnOnce() + Send + 'static,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GroupFailure> {
         let (notice, committed) = oneshot::channel();
         let after = Box::new(after);
         let _ = self.end.send(End::Keep {
@@ -177,15 +179,15 @@ impl Turn {
             after,
             notice,
         });
-        committed.await.unwrap_or(Err(Failure::Ended))
+        committed.await.unwrap_or(Err(GroupFailure::Ended))
     }
 
     /// Rolls the unit back. Returns after the group's commit, because what the unit read depends on
     /// it.
-    pub(super) async fn undo(self) -> Result<(), Failure> {
+    pub(super) async fn undo(self) -> Result<(), GroupFailure> {
         let (notice, committed) = oneshot::channel();
         let _ = self.end.send(End::Undo { notice });
-        committed.await.unwrap_or(Err(Failure::Ended))
+        committed.await.unwrap_or(Err(GroupFailure::Ended))
     }
 }
 
@@ -363,9 +365,9 @@ impl Group {
         let is_shared = self.turns > 1;
         let failure = |error| {
             if is_shared {
-                Failure::Lost
+                GroupFailure::Lost
             } else {
-                Failure::Commit(error)
+                GroupFailure::Commit(error)
             }
         };
         notify(self.notices, &committed.map_err(failure));
@@ -374,11 +376,11 @@ impl Group {
     /// Rolls back the whole group, because the transaction is lost.
     async fn lose(self) {
         drop(self.connection.rollback().await);
-        notify(self.notices, &Err(Failure::Lost));
+        notify(self.notices, &Err(GroupFailure::Lost));
     }
 }
 
-fn notify(notices: Vec<CommitNotice>, result: &Result<(), Failure>) {
+fn notify(notices: Vec<CommitNotice>, result: &Result<(), GroupFailure>) {
     for notice in notices {
         drop(notice.send(result.clone()));
     }

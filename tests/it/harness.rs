@@ -296,6 +296,17 @@ pub(crate) async fn create(
     response.into_inner().collection.unwrap()
 }
 
+/// A request that gives a collection this English name and no other text.
+pub(crate) fn rename(id: &str, name: &str) -> pb::UpdateCollectionRequest {
+    pb::UpdateCollectionRequest {
+        collection: Some(named(id, name)),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["texts".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    }
+}
+
 /// The whole product list of a collection.
 pub(crate) async fn products(
     client: &mut CollectionServiceClient<Channel>,

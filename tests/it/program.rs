@@ -14,7 +14,7 @@ use std::{
 use endcap::grpc::pb::collection_service_client::CollectionServiceClient;
 
 use crate::{
-    harness::{append, create, mutate, products},
+    harness::{append, create, get, mutate, products, rename},
     postgres,
 };
 
@@ -129,9 +129,18 @@ impl Drop for Running {
 /// Concurrent clients, so that many writes share a commit of SQLite.
 const WRITERS: usize = 64;
 
-/// Writes until the program is killed, and returns the acknowledged lists. Each write appends two
-/// products, which are numbered from the length of the client's list.
-async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<Vec<String>> {
+/// What is known of a writer's collection.
+#[derive(Clone, Default)]
+struct Written {
+    products: Vec<String>,
+    /// The number in its name; 0 before it is renamed.
+    name: usize,
+}
+
+/// Writes until the program is killed, and returns what was acknowledged. Each write appends two
+/// products, which are numbered from the length of the client's list, and names the collection by
+/// that length.
+async fn write_until_killed(mut running: Running, lists: &[Written]) -> Vec<Written> {
     let client = CollectionServiceClient::connect(running.grpc.clone())
         .await
         .unwrap();
@@ -140,13 +149,20 @@ async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<
         let (mut client, count) = (client.clone(), Arc::clone(&count));
         let mut acknowledged = list.clone();
         tokio::spawn(async move {
-            for write in acknowledged.len().. {
+            let id = format!("c{writer}");
+            for write in acknowledged.products.len().. {
                 let ids = [format!("p{write}"), format!("p{write}'")];
-                let request = mutate(&format!("c{writer}"), vec![append(&ids)]);
+                let request = mutate(&id, vec![append(&ids)]);
                 if client.mutate_children(request).await.is_err() {
                     break;
                 }
-                acknowledged.extend(ids);
+                acknowledged.products.extend(ids);
+                let name = acknowledged.products.len();
+                let request = rename(&id, &name.to_string());
+                if client.update_collection(request).await.is_err() {
+                    break;
+                }
+                acknowledged.name = name;
                 count.fetch_add(1, Ordering::Relaxed);
             }
             acknowledged
@@ -189,19 +205,29 @@ async fn killed_and_restarted(database_url: Option<&str>) {
     for writer in 0..WRITERS {
         create(&mut client, &format!("c{writer}")).await;
     }
-    let mut lists = vec![Vec::new(); WRITERS];
+    let mut lists = vec![Written::default(); WRITERS];
     for _ in 0..kills() {
         let acknowledged = write_until_killed(running, &lists).await;
         running = start(endcap(folder.path(), database_url));
         let client = CollectionServiceClient::connect(running.grpc.clone());
         let mut client = client.await.unwrap();
         for (writer, acknowledged) in acknowledged.iter().enumerate() {
-            let list = products(&mut client, &format!("c{writer}")).await;
+            let id = format!("c{writer}");
+            let products = products(&mut client, &id).await;
             // The last write may be committed without an acknowledgement, but not partly.
-            let more = list.len() - acknowledged.len();
+            let more = products.len() - acknowledged.products.len();
             assert!(more == 0 || more == 2, "{more} more");
-            assert_eq!(list[..acknowledged.len()], acknowledged[..]);
-            lists[writer] = list;
+            assert_eq!(
+                products[..acknowledged.products.len()],
+                acknowledged.products[..]
+            );
+            let name = get(&mut client, &id).await.unwrap().texts["en"]
+                .display_name
+                .clone();
+            let name = name.parse().unwrap_or(0);
+            let names = [acknowledged.name, acknowledged.products.len()];
+            assert!(names.contains(&name), "{name} is not one of {names:?}");
+            lists[writer] = Written { products, name };
         }
     }
 }

@@ -398,7 +398,7 @@ pub fn committed(operation: &'static str, statements: u64, rows: u64) {
     instruments().rows_written.record(rows as f64, &operation);
 }
 
-/// Records a commit of SQLite, and how many writes shared it.
+/// Records a commit, and how many writes shared it.
 pub fn group_committed(writes: usize, took: Duration) {
     let instruments = instruments();
     instruments.group_size.record(writes as f64, &[]);

@@ -199,9 +199,9 @@ metrics! {
     /// Transactions that got no connection within database_acquire_timeout.
     pool_timeouts: counter = "db.client.connection.timeouts", "{timeout}",
         ["db.client.connection.pool.name"];
-    /// Writes that shared a commit of SQLite.
+    /// Writes that shared a commit: all writes on SQLite, updates of properties on PostgreSQL.
     group_size: histogram(COUNTS) = "endcap.commit_group.size", "{transaction}", [];
-    /// Duration of a commit of SQLite.
+    /// Duration of such a commit.
     commit_duration: histogram(STATEMENTS) = "endcap.commit_group.duration", "s", [];
     /// Write transactions, by outcome: committed, dry_run, or undone (rolled back).
     transactions: counter = "endcap.transactions", "{transaction}", ["outcome"];

@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::{
 use tonic::{Code, Request};
 
 use crate::{
-    harness::{append, create, http_client, mutate},
+    harness::{append, create, http_client, mutate, rename},
     postgres,
     program::{Running, endcap, start},
 };
@@ -45,6 +45,8 @@ async fn call(running: &Running) {
     create(&mut client, "summer").await;
     let add = mutate("summer", vec![append(["p1", "p2"])]);
     client.mutate_children(add).await.unwrap();
+    let renamed = client.update_collection(rename("summer", "Summer")).await;
+    renamed.unwrap();
     for (id, code) in [("summer", None), ("winter", Some(Code::NotFound))] {
         let mut get = Request::new(pb::GetCollectionRequest {
             key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
@@ -137,11 +139,13 @@ fn check_spans(received: &Received, system: &str) {
         assert_eq!(of("db.collection.name").as_deref(), Some("collections"));
         assert_eq!(of("db.query.text"), None);
     }
-    let mutate = named(received, "endcap.v1.CollectionService/MutateChildren");
-    let update = below(received, mutate[0], "UpdateCollection");
-    let write = below(received, update, "transaction");
-    below(received, write, "BATCH");
-    below(received, write, "COMMIT");
+    for method in ["MutateChildren", "UpdateCollection"] {
+        let call = named(received, &format!("endcap.v1.CollectionService/{method}"));
+        let update = below(received, call[0], "UpdateCollection");
+        let write = below(received, update, "transaction");
+        below(received, write, "BATCH");
+        below(received, write, "COMMIT");
+    }
     let rest = named(received, "GET /ccadmin/v1/collections/{id}");
     assert_eq!(rest.len(), 2);
     for span in rest {
