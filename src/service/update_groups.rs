@@ -118,7 +118,7 @@ impl Service {
             let ids: Vec<_> = ids.collect();
             // If it panics, its updates fail, but not the later ones.
             let start = Instant::now();
-            let run = AssertUnwindSafe(self.run_group(&tenant, group));
+            let run = AssertUnwindSafe(self.run_group(group));
             drop(run.catch_unwind().await);
             self.groups.record(start.elapsed());
             group = self.groups.next(&tenant, &ids);
@@ -126,25 +126,22 @@ impl Service {
     }
 
     /// Runs a group; given up when nobody waits for any of its updates any more.
-    async fn run_group(&self, tenant: &TenantId, mut group: Vec<Waiting>) {
+    async fn run_group(&self, group: Vec<Waiting>) {
         let (updates, mut waiting): (Vec<_>, Vec<_>) = group
-            .drain(..)
+            .into_iter()
             .map(|it| ((it.command, it.sharer), it.done))
             .unzip();
         let sharers: Vec<_> = updates.iter().map(|(_, sharer)| sharer).collect();
         let max_size = self.store.groups().bytes;
         let context = (updates.as_slice(), self.settings(), max_size);
-        let written = self.store.write_shared(
-            tenant,
-            &sharers,
-            &context,
-            |tx, (updates, settings, max_size)| {
-                let done = together(tx, updates, settings, *max_size);
-                let done = AssertUnwindSafe(done).catch_unwind();
-                done.map(|done| done.unwrap_or_else(|_| Err(panicked())))
-                    .boxed()
-            },
-        );
+        let written =
+            self.store
+                .write_shared(&sharers, &context, |tx, (updates, settings, max_size)| {
+                    let done = together(tx, updates, settings, *max_size);
+                    let done = AssertUnwindSafe(done).catch_unwind();
+                    done.map(|done| done.unwrap_or_else(|_| Err(panicked())))
+                        .boxed()
+                });
         let all_gone = future::join_all(waiting.iter_mut().map(Sender::closed));
         let written = match future::select(std::pin::pin!(written), all_gone).await {
             Either::Left((written, _)) => written,

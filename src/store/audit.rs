@@ -23,6 +23,10 @@ impl Author {
             subject: Arc::clone(writing.subject()),
         }
     }
+
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
 }
 
 /// A change, as the log records it.

@@ -1,5 +1,5 @@
 //! Persistence, on `SeaORM`: one file per aggregate, and one entry point for writes of tenants'
-//! data ([`Store::write`]).
+//! data ([`Store::write_on`]).
 //!
 //! A [`Tx`] belongs to one tenant and is the only way to run queries, so no query can forget the
 //! tenant. To get one, a caller needs proof of authorization: a [`Reading`](crate::domain::Reading)

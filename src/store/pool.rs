@@ -294,32 +294,11 @@ impl Store {
     }
 
     /// Runs `run` in a transaction and commits it, or rolls back if it fails. Conflicts are retried
-    /// up to the writer's deadline, so `run` must have no side effects outside the transaction.
+    /// up to the writer's deadline, so `run` must have no side effects outside the transaction. It
+    /// does not count against the rate limit: see [`Self::take_rate`].
     ///
     /// # Errors
-    /// That of `run`; if the tenant is over its rate limit; if the database cannot be reached or
-    /// stays too busy.
-    pub async fn write<C, T, F>(
-        &self,
-        writing: &Writing,
-        mode: Mode,
-        context: &C,
-        run: F,
-    ) -> Result<T>
-    where
-        C: Sync + ?Sized,
-        T: Send,
-        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
-    {
-        self.take_rate(writing.tenant())?;
-        self.write_on(writing, mode, context, run).await
-    }
-
-    /// Like [`Self::write`], but does not count against the rate limit: for background work and
-    /// follow-ups of a request.
-    ///
-    /// # Errors
-    /// As for [`Self::write`].
+    /// That of `run`; if the database cannot be reached or stays too busy.
     pub async fn write_on<C, T, F>(
         &self,
         writing: &Writing,
@@ -387,14 +366,7 @@ impl Store {
         tx.subject = Arc::clone(writing.subject());
         tx.known_locks = known_locks;
         tx.is_dry_run = matches!(mode, Mode::DryRun);
-        let result = match run(&tx, context).await {
-            Ok(value) => {
-                tenants::settle(&tx);
-                // Also for a dry run, so that it reports the same errors as a commit.
-                tx.db().flush().await.map(|()| value).map_err(Error::from)
-            }
-            Err(error) => Err(error),
-        };
+        let result = work(&tx, context, run).await;
         let ledger = tx.finish();
         match (&result, mode) {
             (Ok(_), Mode::Commit) => self.commit(session, turn, ledger, writing).await?,
@@ -507,10 +479,22 @@ impl Store {
     }
 }
 
+/// Does the work of a unit, up to its commit: also for a dry run, so that it reports the same errors.
+pub(super) async fn work<C, T, F>(tx: &Tx, context: &C, run: &F) -> Result<T>
+where
+    C: ?Sized,
+    F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>>,
+{
+    let value = run(tx, context).await?;
+    tenants::settle(tx);
+    tx.db().flush().await?;
+    Ok(value)
+}
+
 /// Rolls back a transaction, or a unit's part of a group. This is not left to drop, so that the
 /// connection is clean when it returns to the pool. Fails if the rest of the group could not
 /// commit.
-async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
+pub(super) async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
     if let Some(turn) = turn {
         drop(session);
         return Ok(turn.undo().await?);

@@ -10,11 +10,18 @@ use opentelemetry::{Context, trace::FutureExt as _};
 use tracing::{Instrument as _, Span};
 
 use super::{
-    audit, connections::Begin, error, observer::Summary, pool::Store, statements::Statements,
-    tenants, tx::Tx, writer::GroupFailure,
+    audit,
+    connections::Begin,
+    error,
+    ledger::Ledger,
+    observer::Summary,
+    pool::{self, Store},
+    statements::Statements,
+    tx::{Session, Tx},
+    writer::GroupFailure,
 };
 use crate::{
-    domain::{CollectionId, Error, Result, TenantId, Writing},
+    domain::{CollectionId, Result, TenantId, Writing},
     telemetry::{
         metrics,
         request::{self, RequestContext},
@@ -50,15 +57,14 @@ impl Sharer {
 }
 
 impl Store {
-    /// Runs the work of all sharers in one transaction and commits it. Its statements are counted,
-    /// and appear in traces and in the log, as those of the first one.
+    /// Runs the work of all sharers, which are of one tenant, in one transaction and commits it.
+    /// Its statements are counted, and appear in traces and in the log, as those of the first one.
     ///
     /// # Errors
     /// [`GroupFailure::Lost`] if nothing was committed, so that each may be tried alone; if the
     /// transaction cannot be begun, or its commit fails.
     pub async fn write_shared<C, T, F>(
         &self,
-        tenant: &TenantId,
         sharers: &[&Sharer],
         context: &C,
         run: F,
@@ -68,9 +74,30 @@ impl Store {
         T: Send,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let shared = self.write_together(tenant, sharers, context, run);
         let Some(first) = sharers.first() else {
-            return shared.await;
+            return Err(GroupFailure::Lost);
+        };
+        let tenant = first.author.tenant();
+        let shared = async {
+            let db = Statements::begin(&self.writer, Begin::Write).await;
+            let session = self.session(db.map_err(GroupFailure::Begin)?, false, None);
+            let tx = session.unit(tenant.clone());
+            let done = pool::work(&tx, context, &run).await;
+            let ledger = tx.finish();
+            match done {
+                Ok(value) => {
+                    self.commit_shared(&session, sharers, tenant, ledger)
+                        .await?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    metrics::transaction("undone");
+                    session.db.fail(&error.message);
+                    tracing::debug!("a shared transaction was rolled back: {error}");
+                    drop(pool::undo(session, None).await);
+                    Err(GroupFailure::Lost)
+                }
+            }
         };
         let shared = shared
             .with_context(first.trace.clone())
@@ -81,45 +108,16 @@ impl Store {
         }
     }
 
-    async fn write_together<C, T, F>(
+    /// Commits, and updates caches, audit log and metrics.
+    async fn commit_shared(
         &self,
-        tenant: &TenantId,
+        session: &Session,
         sharers: &[&Sharer],
-        context: &C,
-        run: F,
-    ) -> std::result::Result<T, GroupFailure>
-    where
-        C: Sync + ?Sized,
-        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
-    {
-        let lost = |error: Error| {
-            tracing::debug!("a shared transaction was rolled back: {error}");
-            GroupFailure::Lost
-        };
-        let db = Statements::begin(&self.writer, Begin::Write).await;
-        let session = self.session(db.map_err(GroupFailure::Begin)?, false, None);
-        let tx = session.unit(tenant.clone());
-        let done = match run(&tx, context).await {
-            Ok(value) => {
-                tenants::settle(&tx);
-                tx.db().flush().await.map(|()| value).map_err(Error::from)
-            }
-            Err(error) => Err(error),
-        };
-        let ledger = tx.finish();
-        let value = match done {
-            Ok(value) => value,
-            Err(error) => {
-                metrics::transaction("undone");
-                session.db.fail(&error.message);
-                if let Err(error) = session.db.rollback().await {
-                    tracing::warn!(%error, "rolling back a write failed");
-                }
-                return Err(lost(error));
-            }
-        };
+        tenant: &TenantId,
+        ledger: Ledger,
+    ) -> std::result::Result<(), GroupFailure> {
         let (entries, changed) = (audit::entries(&ledger), ledger.touched.len());
-        let after = self.after_commit(&session, tenant, ledger, request::operation());
+        let after = self.after_commit(session, tenant, ledger, request::operation());
         let start = Instant::now();
         session.db.commit().await.map_err(|error| {
             if error::retry_code(&error) {
@@ -143,6 +141,6 @@ impl Store {
                 observer.span(&sharer.trace, Summary::COMMIT, took, None);
             }
         }
-        Ok(value)
+        Ok(())
     }
 }

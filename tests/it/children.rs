@@ -436,7 +436,7 @@ async fn commit(store: &Store, writing: &Writing, edits: &Edits<'_>) -> Result<D
         Ok(done)
     };
     store
-        .write(writing, Mode::Commit, edits, |tx, edits| {
+        .write_on(writing, Mode::Commit, edits, |tx, edits| {
             mutate(tx, edits).boxed()
         })
         .await
@@ -482,7 +482,7 @@ fn against_the_model(engine: Engine) {
     });
     let result = runner.run(&(rounds(), 1usize..6), |(rounds, target)| {
         let store = store.clone().with_segment_target(target);
-        let checked = store.write(&writing, Mode::DryRun, &rounds, |tx, rounds| {
+        let checked = store.write_on(&writing, Mode::DryRun, &rounds, |tx, rounds| {
             check(tx, rounds).map(Ok).boxed()
         });
         runtime.block_on(checked).unwrap()

@@ -9,6 +9,7 @@ use std::{
 };
 
 use endcap::{
+    config::Flags,
     domain::{
         Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, Reason, Result,
         RootNames, TenantId,
@@ -118,7 +119,7 @@ async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<Child
                 Mode::Commit
             };
             store
-                .write(&writing, mode, &unit, |tx, unit| work(tx, unit).boxed())
+                .write_on(&writing, mode, &unit, |tx, unit| work(tx, unit).boxed())
                 .await
         });
         async move {
@@ -591,5 +592,47 @@ async fn updates_do_not_wait_for_groups_that_hang() {
     for at in 0..20 {
         let stored = get(&mut client, &format!("c{at}")).await.unwrap();
         assert_eq!(stored.texts["en"].display_name, "new");
+    }
+}
+
+/// Clients of two servers count in the same collections, each with the etag that it read.
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_through_two_replicas_overwrite_none_of_each_other() {
+    const CLIENTS: usize = 24;
+    const COUNTS: usize = 8;
+    let one = Server::new(Engine::Postgres).await;
+    let other = Server::start_at(Some(one.database.clone()), Flags::default()).await;
+    let servers = [one.grpc().await, other.grpc().await];
+    let mut client = servers[0].clone();
+    for at in 0..6 {
+        create(&mut client, &format!("c{at}")).await;
+    }
+    let clients = (0..CLIENTS).map(|at| {
+        let mut client = servers[at % 2].clone();
+        tokio::spawn(async move {
+            let id = format!("c{}", at % 6);
+            for _ in 0..COUNTS {
+                loop {
+                    let collection = get(&mut client, &id).await.unwrap();
+                    let count: usize = collection.catalog_id.parse().unwrap_or(0);
+                    let mut request = rename(&id, &id);
+                    let changed = request.collection.as_mut().unwrap();
+                    changed.catalog_id = (count + 1).to_string();
+                    changed.etag = collection.etag;
+                    request.update_mask.as_mut().unwrap().paths = vec!["catalog_id".into()];
+                    match client.update_collection(request).await {
+                        Ok(_) => break,
+                        Err(status) => assert_eq!(reason(&status), "ETAG_MISMATCH"),
+                    }
+                }
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    for at in 0..6 {
+        let counted = get(&mut client, &format!("c{at}")).await.unwrap();
+        assert_eq!(counted.catalog_id, (CLIENTS / 6 * COUNTS).to_string());
     }
 }
