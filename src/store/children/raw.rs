@@ -26,7 +26,7 @@ use crate::{
 pub(super) type Each<'a, T> = BTreeMap<&'a str, T>;
 
 /// A statement for both engines. Parameters: `$1` the tenant, `$2` the kind of list, `$3` a JSON
-/// object with one value per collection id.
+/// object with one value per collection id, and `$4` where its own comment says so.
 struct Sql {
     sqlite: &'static str,
     postgres: &'static str,
@@ -111,16 +111,20 @@ const PUT_RANKS: Sql = Sql {
         FROM json_each($3::json) AS lists, json_object_keys(lists.value) AS moved(key)))",
 };
 
-/// Inserts or updates the ids in segments; `$3` has the ids as one string by segment id.
+/// Inserts or updates the ids in segments. `$4` has the ids of all these segments, and `$3` where
+/// they start in it (from 1) and their length, in bytes, by segment id. They are not in the JSON
+/// document, where each separator would have to be escaped and parsed again.
 const PUT_CONTENTS: Sql = Sql {
     sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
-        SELECT $1, lists.key, $2, CAST(put.key AS bigint), put.value \
+        SELECT $1, lists.key, $2, CAST(put.key AS bigint), \
+        CAST(substr($4, put.value ->> 0, put.value ->> 1) AS text) \
         FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS put WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET id_list = excluded.id_list",
     postgres: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
-        SELECT $1, lists.key, $2, put.key::bigint, put.value \
-        FROM json_each($3::json) AS lists, json_each_text(lists.value) AS put \
+        SELECT $1, lists.key, $2, put.key::bigint, convert_from(\
+        substring($4::bytea, (put.value ->> 0)::integer, (put.value ->> 1)::integer), 'UTF8') \
+        FROM json_each($3::json) AS lists, json_each(lists.value) AS put \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET id_list = excluded.id_list",
 };
@@ -286,9 +290,35 @@ pub(super) fn write(
     later(tx, list, &DROP_MEMBERS, &part!(differences, removed))?;
     later(tx, list, &PUT_ENTRIES, &part!(differences, entries))?;
     later(tx, list, &PUT_RANKS, &part!(differences, ranks))?;
-    later(tx, list, &PUT_CONTENTS, &part!(differences, contents))?;
+    put_contents(tx, list, &part!(differences, contents))?;
     later(tx, list, &JOIN_MEMBERS, &part!(differences, joined))?;
     later(tx, list, &MOVE_MEMBERS, &part!(differences, moved))
+}
+
+/// Queues the statement that writes the ids in segments.
+fn put_contents(
+    tx: &Tx,
+    list: ChildType,
+    contents: &Each<'_, &BTreeMap<SegmentId, String>>,
+) -> Result<()> {
+    let mut text = String::new();
+    let places: Each<'_, BTreeMap<_, _>> = contents
+        .iter()
+        .map(|(collection, segments)| {
+            let segments = segments.iter().map(|(segment, ids)| {
+                let place = [text.len() + 1, ids.len()];
+                text.push_str(ids);
+                (segment, place)
+            });
+            (*collection, segments.collect())
+        })
+        .collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let text = Some(text.into_bytes().into());
+    queue(tx, list, statement(tx, list, &PUT_CONTENTS, &places, text)?);
+    Ok(())
 }
 
 /// The rows that a statement finds; it is not sent if nothing is wanted.
@@ -301,7 +331,7 @@ async fn look_up<A: TryGetable, B: TryGetable>(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let statement = statement(tx, list, sql, wanted)?;
+    let statement = statement(tx, list, sql, wanted, None)?;
     let rows = tx.db().query_all_raw(statement).await?;
     let row = |row: &sea_orm::QueryResult| {
         Ok((
@@ -315,17 +345,28 @@ async fn look_up<A: TryGetable, B: TryGetable>(
 
 fn later<T: Serialize>(tx: &Tx, list: ChildType, sql: &Sql, rows: &Each<'_, T>) -> Result<()> {
     if !rows.is_empty() {
-        tx.db().later(Write {
-            statement: statement(tx, list, sql, rows)?,
-            // The rows are counted from the differences instead.
-            rows: 0,
-            links: list == ChildType::Collection,
-        });
+        queue(tx, list, statement(tx, list, sql, rows, None)?);
     }
     Ok(())
 }
 
-fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Result<Statement> {
+fn queue(tx: &Tx, list: ChildType, statement: Statement) {
+    tx.db().later(Write {
+        statement,
+        // The rows are counted from the differences instead.
+        rows: 0,
+        links: list == ChildType::Collection,
+    });
+}
+
+/// A statement with its parameters; `also` is the fourth one, if it has one.
+fn statement(
+    tx: &Tx,
+    list: ChildType,
+    sql: &Sql,
+    rows: &impl Serialize,
+    also: Option<Value>,
+) -> Result<Statement> {
     let backend = tx.db().get_database_backend();
     let text = if backend == DbBackend::Postgres {
         sql.postgres
@@ -334,6 +375,7 @@ fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Resu
     };
     let rows = serde_json::to_string(rows).map_err(Error::internal)?;
     let values: [Value; 3] = [tx.tenant().into(), list_code(list).into(), rows.into()];
+    let values = values.into_iter().chain(also);
     Ok(Statement::from_sql_and_values(backend, text, values))
 }
 
@@ -363,7 +405,7 @@ pub(super) async fn contents_at(
     wanted: &[SegmentId],
 ) -> Result<Option<(BTreeMap<SegmentId, Vec<ChildId>>, bool)>> {
     let wanted = Each::from([(list.collection.as_str(), wanted)]);
-    let statement = statement(list.tx, list.list, &VERSION_AND_CONTENTS, &wanted)?;
+    let statement = statement(list.tx, list.list, &VERSION_AND_CONTENTS, &wanted, None)?;
     let (mut current, mut contents) = (None, BTreeMap::new());
     for row in list.tx.db().query_all_raw(statement).await? {
         let number: i64 = row.try_get_by_index(0)?;
