@@ -104,7 +104,7 @@ pub struct Facts {
     now: Timestamp,
 }
 
-/// What an evaluation looks at in products. The rest need not be read.
+/// What is looked at in products, apart from their ids and titles. The rest need not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The fields whose facts are compared.
@@ -113,6 +113,8 @@ pub struct Needs {
     pub attributes: bool,
     /// Whether details are needed.
     pub details: bool,
+    /// Whether the slug, the type and the times of registration and of the last change are needed.
+    pub outline: bool,
 }
 
 impl Needs {
@@ -121,6 +123,14 @@ impl Needs {
         Self {
             attributes: true,
             details: true,
+            ..Self::of_outline()
+        }
+    }
+
+    /// All columns but those that may be large, and no facts.
+    pub fn of_outline() -> Self {
+        Self {
+            outline: true,
             ..Self::default()
         }
     }
@@ -128,7 +138,8 @@ impl Needs {
     /// Adds a field.
     pub fn add(&mut self, field: &Field) {
         match field {
-            Field::Title | Field::Slug | Field::Type | Field::ProductId | Field::Collection => {}
+            Field::Title | Field::ProductId | Field::Collection => {}
+            Field::Slug | Field::Type => self.outline = true,
             Field::Attribute(_) => {
                 // Details count, too, towards the maximum number of facts.
                 (self.attributes, self.details) = (true, true);

@@ -83,6 +83,7 @@ impl Sort {
         };
         needs.attributes |= attributes;
         needs.details |= details;
+        needs.outline |= self.by == SortBy::Created;
     }
 
     /// The sort key of a product; `None` stands for an unregistered product, which has no values.

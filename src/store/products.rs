@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, TryGetable,
     sea_query::{
         Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
@@ -45,9 +45,6 @@ const COLUMNS: [row::Column; 8] = [
     row::Column::UpdateTime,
 ];
 
-/// Their values.
-type Row = (String, String, String, String, String, String, i64, i64);
-
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 
@@ -80,7 +77,7 @@ impl Start {
 /// # Errors
 /// If the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |select| with_needed(select, &Needs::of_columns())).await
+    find(tx, ids, &Needs::of_columns(), |_| {}).await
 }
 
 /// Like [`get_many`], but without attributes and details, which may be large and are not read.
@@ -88,7 +85,7 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 /// # Errors
 /// If the database fails.
 pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |select| with_needed(select, &Needs::default())).await
+    find(tx, ids, &Needs::of_outline(), |_| {}).await
 }
 
 /// The approximate size of each product in bytes, of what is needed. Unregistered products are left
@@ -117,20 +114,23 @@ fn with_size(select: &mut SelectStatement, needs: &Needs) {
         .expr_as(attributes.add(details), "bytes");
 }
 
-/// Selects the columns of products; those that are not needed are empty.
+/// Selects the columns of products that are needed. [`decode`] reads them.
 fn with_needed(select: &mut SelectStatement, needs: &Needs) {
-    for column in COLUMNS {
-        if is_needed(column, needs) {
-            select.column(column.as_column_ref());
-        } else {
-            select.expr_as(Expr::cust("'{}'"), column.as_str());
-        }
-    }
+    let needed = COLUMNS.into_iter().filter(|it| is_needed(*it, needs));
+    select.columns(needed.map(|column| column.as_column_ref()));
 }
 
 fn is_needed(column: row::Column, needs: &Needs) -> bool {
-    let [attributes, details] = LARGE.map(|large| large.as_str() == column.as_str());
-    (!attributes || needs.attributes) && (!details || needs.details)
+    use row::Column::{
+        Attributes, CreateTime, Details, Id, ProductType, SearchTitle, Slug, TenantId, Title,
+        UpdateTime,
+    };
+    match column {
+        TenantId | Id | Title | SearchTitle => true,
+        Slug | ProductType | CreateTime | UpdateTime => needs.outline,
+        Attributes => needs.attributes,
+        Details => needs.details,
+    }
 }
 
 /// Calls `visit` for each product of the tenant, in order of ids. Only a limited number of products
@@ -178,7 +178,7 @@ pub async fn each_of(
             .map(|id| known.get(id).copied().unwrap_or_default());
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         let bytes = sizes.take(fit).sum();
-        let products = find(tx, &next[..fit], |select| with_needed(select, needs)).await?;
+        let products = find(tx, &next[..fit], needs, |_| {}).await?;
         tx.work(bytes, || products.values().try_for_each(&mut visit))?;
         next.drain(..fit);
     }
@@ -243,16 +243,16 @@ pub async fn after(
     }
     with_needed(&mut rest, needs);
     rest.and_where(row::Column::Id.lte(last.as_str()));
-    let rows: Vec<Row> = wanted::tuples(tx, &rest).await?;
-    let products = rows.into_iter().map(|row| decode(tx, row));
+    let rows = tx.db().query_all(&rest).await?;
+    let products = rows.iter().map(|row| decode(tx, row, needs));
     Ok((products.collect::<Result<_>>()?, bytes))
 }
 
 /// Reads products and locks them against all changes until the transaction ends, in the order of
 /// their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
-    let found = find(tx, ids, |select| {
-        with_needed(select, &Needs::of_columns());
+    let needs = Needs::of_columns();
+    let found = find(tx, ids, &needs, |select| {
         select.lock_exclusive();
     });
     Ok(found.await?.into_iter().collect())
@@ -261,8 +261,8 @@ pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductI
 /// Like [`lock`], but with a weaker lock: nobody can change the products, but other transactions
 /// may still require them to stay registered (see [`unregistered`]).
 pub(super) async fn lock_facts(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
-    let found = find(tx, ids, |select| {
-        with_needed(select, &Needs::of_columns());
+    let needs = Needs::of_columns();
+    let found = find(tx, ids, &needs, |select| {
         select.lock(LockType::NoKeyUpdate);
     });
     Ok(found.await?.into_iter().collect())
@@ -587,11 +587,15 @@ fn members(
 async fn find(
     tx: &Tx,
     ids: &[ProductId],
-    what: impl FnOnce(&mut SelectStatement),
+    needs: &Needs,
+    lock: impl FnOnce(&mut SelectStatement),
 ) -> Result<HashMap<ProductId, Product>> {
-    let rows = named(tx, ids, what)?;
-    let rows: Vec<Row> = wanted::tuples(tx, &rows).await?;
-    let products = rows.into_iter().map(|row| decode(tx, row));
+    let rows = named(tx, ids, |select| {
+        with_needed(select, needs);
+        lock(select);
+    });
+    let rows = tx.db().query_all(&rows?).await?;
+    let products = rows.iter().map(|row| decode(tx, row, needs));
     products
         .map(|product| product.map(|product| (product.id.clone(), product)))
         .collect()
@@ -629,24 +633,56 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
     })
 }
 
-fn decode(tx: &Tx, row: Row) -> Result<Product> {
-    let (id, title, slug, product_type, attributes, details, created, updated) = row;
+/// Decodes the columns that [`with_needed`] selected. The others are empty.
+fn decode(tx: &Tx, row: &QueryResult, needs: &Needs) -> Result<Product> {
+    let mut columns = Columns {
+        row,
+        needs,
+        next: 0,
+    };
+    // In the order of `COLUMNS`.
+    let id: String = columns.take(row::Column::Id)?;
+    let title = columns.take(row::Column::Title)?;
+    let slug = columns.take(row::Column::Slug)?;
+    let product_type = columns.take(row::Column::ProductType)?;
+    let attributes: Option<String> = columns.take(row::Column::Attributes)?;
+    let details: Option<String> = columns.take(row::Column::Details)?;
+    let create_time = columns.take(row::Column::CreateTime)?;
+    let update_time = columns.take(row::Column::UpdateTime)?;
     let cell = |column| Cell {
         table: "products",
         tenant: tx.tenant(),
         key: &id,
         column,
     };
-    let attributes = properties(cell("attributes"), &attributes)?;
-    let details = details::decode(cell("details"), &details)?;
+    let attributes = attributes.map(|it| properties(cell("attributes"), &it));
+    let details = details.map(|it| details::decode(cell("details"), &it));
     Ok(Product {
         id: ProductId::trusted(&*id),
         title,
         slug,
         product_type,
-        attributes,
-        details,
-        create_time: Timestamp::from_micros(created),
-        update_time: Timestamp::from_micros(updated),
+        attributes: attributes.transpose()?.unwrap_or_default(),
+        details: details.transpose()?.unwrap_or_default(),
+        create_time: Timestamp::from_micros(create_time),
+        update_time: Timestamp::from_micros(update_time),
     })
+}
+
+/// The selected columns of a row, which are taken in their order.
+struct Columns<'a> {
+    row: &'a QueryResult,
+    needs: &'a Needs,
+    next: usize,
+}
+
+impl Columns<'_> {
+    fn take<T: TryGetable + Default>(&mut self, column: row::Column) -> Result<T> {
+        if !is_needed(column, self.needs) {
+            return Ok(T::default());
+        }
+        let value = self.row.try_get_by_index(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
 }
