@@ -31,6 +31,7 @@ mod m20261126_000013_product_facts;
 mod m20261126_000014_due_evaluations;
 mod m20261126_000015_named_collections;
 mod m20261127_000001_heartbeats;
+mod m20261128_000001_next_lists;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000014_due_evaluations::Migration),
             Box::new(m20261126_000015_named_collections::Migration),
             Box::new(m20261127_000001_heartbeats::Migration),
+            Box::new(m20261128_000001_next_lists::Migration),
         ]
     }
 

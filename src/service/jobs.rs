@@ -6,26 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::sleep;
 
 use super::{Service, Settings, derive_facts};
 use crate::{
-    domain::{
-        Caller, ChildId, CollectionId, Kind, Needs, Product, ProductId, Result, RuleSet,
-        RulesState, Timestamp,
-    },
+    domain::{Caller, CollectionId, Error, ProductId, Result, Writing},
     store::{
-        Engine, Mode, Tx, claims, collections,
+        Engine, Mode, Tx, claims,
         jobs::{self, Job, Task},
         lock::{LockSet, RuleLock},
-        membership, products,
-        rules::{
-            self,
-            due::{self, Due},
-            evaluations,
-            names::Memberships,
-        },
+        membership,
+        rules::{self, evaluations},
     },
     telemetry::{causes, metrics},
 };
@@ -34,10 +26,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// The target duration of a step, which blocks all other writers on SQLite.
 const STEP: Duration = Duration::from_millis(25);
-/// The target duration of the reads before a step, which block nobody.
-const READ: Duration = Duration::from_millis(250);
-/// The number of rows to write after which the reads end, so that the step stays short.
-const ROWS: usize = 4_000;
 /// The minimum and maximum number of lists per step.
 const LISTS: (usize, usize) = (8, 1_000);
 
@@ -79,199 +67,108 @@ impl Service {
     }
 
     async fn job(&self, job: Job) -> Result<()> {
-        let caller = Caller::operator(job.tenant.clone());
-        let (reading, writing) = (caller.reading()?, caller.writing()?);
-        let mut size = LISTS.0;
+        if let Task::Evaluate { collection } = &job.task {
+            let collection = CollectionId::trusted(collection.as_str());
+            return self.evaluate_rules(&job, &collection).await;
+        }
+        let mut steps = Steps::new(self, &job)?;
         loop {
-            let evaluated = match &job.task {
-                Task::Evaluate { collection } => {
-                    let tx = self.store.read_on(&reading).await?;
-                    evaluate(&tx, &job, &CollectionId::trusted(collection.as_str())).await?
-                }
-                Task::LeaveLists { .. } | Task::DeriveFacts(_) | Task::Follow => None,
-            };
-            let began = Instant::now();
-            let context = (&job, evaluated.as_ref(), size, self.settings());
-            let has_more = self
-                .store
-                .write_on(
-                    &writing,
-                    Mode::Commit,
-                    &context,
-                    |tx, (job, evaluated, size, settings)| {
-                        step(tx, job, *evaluated, *size, settings).boxed()
-                    },
-                )
-                .await?;
-            if !has_more {
+            let context = (&job, steps.size, self.settings());
+            let has_more = steps.take(&context, |tx, (job, size, settings)| {
+                step(tx, job, *size, settings).boxed()
+            });
+            if !has_more.await? {
                 return Ok(());
             }
-            let took = began.elapsed();
-            size = if took > STEP {
-                size / 2
-            } else {
-                size + size / 2
-            };
-            size = size.clamp(LISTS.0, LISTS.1);
-            // Give waiting writers as much time as the step took.
-            sleep(took).await;
         }
     }
 }
 
+/// The steps of a job.
+pub(super) struct Steps<'a> {
+    service: &'a Service,
+    writing: Writing,
+    /// How many lists or children to write in the next step.
+    pub(super) size: usize,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(service: &'a Service, job: &Job) -> Result<Self> {
+        Ok(Self {
+            service,
+            writing: Caller::operator(job.tenant.clone()).writing()?,
+            size: LISTS.0,
+        })
+    }
+
+    /// Writes one step, and adapts the size of the next one to how long this one made others wait.
+    pub(super) async fn take<C, T, F>(&mut self, context: &C, step: F) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        T: Send + 'static,
+        F: for<'b> Fn(&'b Tx, &'b C) -> BoxFuture<'b, Result<T>> + Send + Sync,
+    {
+        let store = &self.service.store;
+        let written = store.write_on(&self.writing, Mode::Commit, context, |tx, context| {
+            timed(tx, step(tx, context)).boxed()
+        });
+        let (written, took) = written.await?;
+        let size = if took > STEP {
+            self.size / 2
+        } else {
+            self.size + self.size / 2
+        };
+        self.size = size.clamp(LISTS.0, LISTS.1);
+        // Give waiting writers as much time as the step took.
+        sleep(took).await;
+        Ok(written)
+    }
+}
+
+/// The result of a step, and for how long it made other writers wait: since it has its locks, for
+/// which it may have waited itself.
+async fn timed<T>(tx: &Tx, step: BoxFuture<'_, Result<T>>) -> Result<(T, Duration)> {
+    let began = Instant::now();
+    let done = step.await?;
+    Ok((done, tx.locked_at().unwrap_or(began).elapsed()))
+}
+
 /// Does a part of a job. Returns whether there may be more.
-async fn step(
-    tx: &Tx,
-    job: &Job,
-    evaluated: Option<&Evaluated>,
-    size: usize,
-    settings: &Settings,
-) -> Result<bool> {
+async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
     if !jobs::is_ours(tx, job).await? {
-        // The job was removed, for example because the rules changed and another job evaluates
-        // them.
+        // The job was removed, or another process has it.
         return Ok(false);
     }
     match &job.task {
         Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
         Task::DeriveFacts(_) => derive_facts::step(tx, job, size, settings).await,
         Task::Follow => follow(tx, job, size, settings).await,
-        Task::Evaluate { collection } => {
+        Task::CleanUp { collection } => {
             let collection = CollectionId::trusted(collection.as_str());
-            match evaluations::get(tx, &collection).await? {
-                Some(evaluation) if evaluation.job == job.id => {
-                    record(tx, job, &collection, evaluated, settings).await
-                }
-                _ => begin_evaluation(tx, job, &collection, settings).await,
-            }
+            clean_up(tx, job, &collection, size).await
         }
+        Task::Evaluate { .. } => Err(Error::internal("evaluations have steps of their own")),
     }
 }
 
-/// Evaluates the rules of a smart collection again, for example after an upgrade: in this
-/// transaction, or by another job if there are too many products.
-async fn begin_evaluation(
-    tx: &Tx,
-    job: &Job,
-    collection: &CollectionId,
-    settings: &Settings,
-) -> Result<bool> {
-    let mut locked = tx.lock(LockSet::of_rules(collection)).await?;
-    locked.evaluate(collection, settings.limits.synchronous_products);
-    locked.save(tx, &settings.default_locale).await?;
+/// Removes what the evaluation of a collection's rules left: its candidates, and the list that did
+/// not become the current one, or was the current one before.
+async fn clean_up(tx: &Tx, job: &Job, id: &CollectionId, size: usize) -> Result<bool> {
+    let candidates = jobs::next_lists(tx, job, size).await?;
+    if !candidates.is_empty() {
+        jobs::advance(tx, job, &candidates).await?;
+        return Ok(true);
+    }
+    let locked = tx.lock(LockSet::linked(id)).await?;
+    // Another evaluation clears the list before it builds its own.
+    if locked.exists(id)
+        && evaluations::get(tx, id).await?.is_none()
+        && membership::clear_other(tx, id, size).await?
+    {
+        jobs::renew(tx, job).await?;
+        return Ok(true);
+    }
     jobs::advance(tx, job, &BTreeMap::new()).await?;
-    Ok(false)
-}
-
-/// What a job found out about the next products of the tenant, in order of ids.
-struct Evaluated {
-    /// Candidates for the list.
-    matching: Vec<(CollectionId, ChildId)>,
-    /// Due times of products whose age conditions will change.
-    changes: Vec<(ProductId, Timestamp)>,
-    /// The last of the products; `None` if there was none left.
-    last: Option<ProductId>,
-    /// How many products are done, with these.
-    done: u64,
-}
-
-/// Evaluates the rules of a smart collection over more products. This only reads, so it makes no
-/// writer wait: a product that changes afterwards is checked again in the end. `None` if the
-/// collection was deleted, or needs no evaluation by this job any more.
-async fn evaluate(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evaluated>> {
-    let began = Instant::now();
-    let evaluation = evaluations::get(tx, id).await?;
-    let Some(evaluation) = evaluation.filter(|it| it.job == job.id) else {
-        return Ok(None);
-    };
-    let collection = collections::get(tx, id).await?;
-    let collection = collection.filter(|it| it.rules_state == RulesState::Evaluating);
-    let Some(Kind::Smart { rules }) = collection.map(|it| it.kind) else {
-        return Ok(None);
-    };
-    let rules = RuleSet::new([(id.clone(), rules)]);
-    let needs = rules.needs();
-    let mut evaluated = Evaluated {
-        matching: Vec::new(),
-        changes: Vec::new(),
-        last: None,
-        done: evaluation.progress.done,
-    };
-    while began.elapsed() < READ && evaluated.matching.len() + evaluated.changes.len() < ROWS {
-        let last = evaluated.last.as_ref().or(evaluation.last.as_ref());
-        let (products, bytes) = products::after(tx, last, &needs).await?;
-        if products.is_empty() {
-            break;
-        }
-        let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
-        let due = Due::of_rules(tx, &rules, &ids).await?;
-        let memberships = Memberships::of(tx, &rules, &ids).await?;
-        tx.work(bytes, || {
-            evaluated.add(id, (&rules, &needs), (&due, &memberships), &products);
-        });
-        evaluated.last = ids.into_iter().last();
-    }
-    Ok(Some(evaluated))
-}
-
-impl Evaluated {
-    fn add(
-        &mut self,
-        id: &CollectionId,
-        (rules, needs): (&RuleSet, &Needs),
-        (due, memberships): (&Due, &Memberships),
-        products: &[Product],
-    ) {
-        for product in products {
-            let moment = due.moment(&product.id);
-            let facts = memberships.needed(product, moment, needs);
-            if rules.matches(id, &facts) {
-                self.matching.push((id.clone(), product.id.clone().into()));
-            }
-            let next = rules.next_change(&facts, moment);
-            self.changes
-                .extend(next.map(|next| (product.id.clone(), next)));
-        }
-        self.done += products.len() as u64;
-    }
-}
-
-/// Records what was found out about more products. When all of them are done, replaces the list.
-async fn record(
-    tx: &Tx,
-    job: &Job,
-    id: &CollectionId,
-    evaluated: Option<&Evaluated>,
-    settings: &Settings,
-) -> Result<bool> {
-    let Some(evaluated) = evaluated else {
-        // The collection was deleted or changed in the meantime.
-        tx.lock(LockSet::of_rules(id)).await?;
-        evaluations::end(tx, id).await?;
-        return Ok(false);
-    };
-    let Some(last) = &evaluated.last else {
-        return finish_evaluation(tx, job, id, settings).await;
-    };
-    jobs::add_lists(tx, &job.id, &evaluated.matching).await?;
-    due::put_earlier(tx, &evaluated.changes).await?;
-    evaluations::advance(tx, id, last, evaluated.done).await?;
-    jobs::renew(tx, job).await?;
-    Ok(true)
-}
-
-async fn finish_evaluation(
-    tx: &Tx,
-    job: &Job,
-    id: &CollectionId,
-    settings: &Settings,
-) -> Result<bool> {
-    let mut locked = tx.lock(LockSet::of_rules(id)).await?;
-    // Only after locking the rules: whoever changes them removes this job while holding that lock,
-    // and both must lock the rules and the job in the same order.
-    jobs::renew(tx, job).await?;
-    locked.finish_evaluation(id);
-    locked.save(tx, &settings.default_locale).await?;
     Ok(false)
 }
 

@@ -12,6 +12,7 @@ mod delete_collection;
 mod delete_products;
 mod derive_facts;
 mod descendants;
+mod evaluation;
 mod execute;
 mod explain_membership;
 mod follow_time;

@@ -4,7 +4,7 @@
 //! The walk also finds lists without a collection. It goes from key to key, so it holds only one
 //! key at a time and each step is one index lookup.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait, PaginatorTrait as _, QueryFilter as _,
@@ -12,9 +12,10 @@ use sea_orm::{
 };
 
 use super::{
-    children::{Children, list_code},
+    children::{self, Children, Lists},
     collections,
     entity::{collection as row, member, segment, segment_content as content, tenant},
+    jobs,
     membership::{Expected, expected},
     pool::Store,
     rules::{due::Due, keys},
@@ -146,6 +147,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
             problems.push(Problem { list, what });
         }
     }
+    problems.extend(other_list(tx, id).await?);
     if smart {
         problems.extend(rule_problems(tx, id).await?);
     }
@@ -218,8 +220,40 @@ async fn late(tx: &Tx, turns: &[(ProductId, Timestamp)]) -> Result<Vec<String>> 
 /// The remains of lists whose collection does not exist.
 async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
-    for list in [ChildType::Product, ChildType::Collection] {
-        let code = list_code(list);
+    for (list, rows) in Lists::ALL {
+        if let Some(rows) = Rows::of(tx, id, rows).await? {
+            let what = format!("the collection does not exist, but has {rows}");
+            problems.push(Problem { list, what });
+        }
+    }
+    Ok(problems)
+}
+
+/// The remains of a list of products that is not the current one, unless a job may be building or
+/// deleting it.
+async fn other_list(tx: &Tx, id: &CollectionId) -> Result<Option<Problem>> {
+    if jobs::exist(tx).await? {
+        return Ok(None);
+    }
+    let other = children::other(tx, id).await?;
+    let rows = Rows::of(tx, id, other).await?;
+    Ok(rows.map(|rows| Problem {
+        list: ChildType::Product,
+        what: format!("no job builds or deletes the list that is not the current one, of {rows}"),
+    }))
+}
+
+/// The number of rows of a list.
+struct Rows {
+    segments: u64,
+    contents: u64,
+    members: u64,
+}
+
+impl Rows {
+    /// `None` if there are none.
+    async fn of(tx: &Tx, id: &CollectionId, list: Lists) -> Result<Option<Self>> {
+        let code = list.parameter();
         let segments = segment::Entity::find()
             .filter(segment::Column::TenantId.eq(tx.tenant()))
             .filter(segment::Column::CollectionId.eq(id.as_str()))
@@ -232,18 +266,28 @@ async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
             .filter(member::Column::TenantId.eq(tx.tenant()))
             .filter(member::Column::CollectionId.eq(id.as_str()))
             .filter(member::Column::List.eq(code));
-        let segments = segments.count(tx.db()).await?;
-        let contents = contents.count(tx.db()).await?;
-        let members = members.count(tx.db()).await?;
-        if segments + contents + members > 0 {
-            let what = format!(
-                "the collection does not exist, but has {segments} segments, the contents of \
-                 {contents} segments and {members} members"
-            );
-            problems.push(Problem { list, what });
-        }
+        let rows = Self {
+            segments: segments.count(tx.db()).await?,
+            contents: contents.count(tx.db()).await?,
+            members: members.count(tx.db()).await?,
+        };
+        let count = rows.segments + rows.contents + rows.members;
+        Ok((count > 0).then_some(rows))
     }
-    Ok(problems)
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            segments,
+            contents,
+            members,
+        } = self;
+        write!(
+            f,
+            "{segments} segments, the contents of {contents} segments and {members} members"
+        )
+    }
 }
 
 /// The smallest value of a key column after `after`.

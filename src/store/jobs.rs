@@ -10,15 +10,15 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
     sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     cell::Cell,
-    children::list_code,
+    children::is_current,
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     tx::Tx,
@@ -66,6 +66,12 @@ pub enum Task {
     Follow,
     /// Derives the facts of products from their attributes.
     DeriveFacts(FactsTask),
+    /// Removes what the evaluation of a smart collection's rules left: its candidates, and the list
+    /// that is not the current one.
+    CleanUp {
+        /// The id of the collection.
+        collection: String,
+    },
 }
 
 /// Which products still need their facts derived.
@@ -94,7 +100,7 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
             .column(member::Column::CollectionId.as_column_ref())
             .column(member::Column::ChildId.as_column_ref())
             .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
+            .cond_where(is_current(ChildType::Product));
     });
     // The lists are recorded here, so lists that get a product later keep it.
     let lists = Query::select()
@@ -130,11 +136,20 @@ pub(super) async fn add(tx: &Tx, task: &Task) -> Result<String> {
     Ok(id)
 }
 
-/// Removes a job, whichever process has it.
-pub(super) async fn remove(tx: &Tx, id: &str) -> Result<()> {
-    row::Entity::delete_by_id(id).exec(tx.db()).await?;
-    list::Entity::delete_many()
-        .filter(list::Column::JobId.eq(id))
+/// Turns a job that evaluates the rules of a collection, whichever process has it, into one that
+/// removes what it left, which may be too much for this transaction.
+pub(super) async fn clean_up(tx: &Tx, id: &str, collection: &CollectionId) -> Result<()> {
+    let task = Task::CleanUp {
+        collection: collection.to_string(),
+    };
+    row::Entity::update_many()
+        .set(row::ActiveModel {
+            task: Set(serde_json::to_string(&task).map_err(Error::internal)?),
+            owner: Set(String::new()),
+            lease_end: Set(0),
+            ..row::ActiveModel::default()
+        })
+        .filter(row::Column::JobId.eq(id))
         .exec(tx.db())
         .await?;
     Ok(())
@@ -170,13 +185,14 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 }
 
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
-/// the products changed in the meantime.
+/// the products changed in the meantime. They are recorded under an empty collection id, apart from
+/// the candidates.
 pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
     const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
-        SELECT job_id, collection_id, changed.value FROM evaluations \
+        SELECT job_id, '', changed.value FROM evaluations \
         CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING";
     const POSTGRES: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
-        SELECT job_id, collection_id, changed.value FROM evaluations, \
+        SELECT job_id, '', changed.value FROM evaluations, \
         json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
         ON CONFLICT DO NOTHING";
     let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
@@ -190,6 +206,49 @@ pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
     let values = [tx.tenant().into(), products.into()];
     let insert = Statement::from_sql_and_values(backend, sql, values);
     tx.db().execute_raw(insert).await?;
+    Ok(())
+}
+
+/// The number of products that a job must check again.
+pub(super) async fn changed_count(tx: &Tx, job: &Job) -> Result<u64> {
+    let changed = list::Entity::find()
+        .filter(list::Column::JobId.eq(&job.id))
+        .filter(list::Column::CollectionId.eq(""));
+    Ok(changed.count(tx.db()).await?)
+}
+
+/// Up to `count` of the products that a job must check again, by id.
+pub(super) async fn changed(tx: &Tx, job: &Job, count: usize) -> Result<Vec<ProductId>> {
+    let ids: Vec<String> = list::Entity::find()
+        .select_only()
+        .column(list::Column::ChildId)
+        .filter(list::Column::JobId.eq(&job.id))
+        .filter(list::Column::CollectionId.eq(""))
+        .order_by_asc(list::Column::ChildId)
+        .limit(count as u64)
+        .into_tuple()
+        .all(tx.db())
+        .await?;
+    Ok(ids.into_iter().map(ProductId::trusted).collect())
+}
+
+/// Records that a job has checked products again. They are candidates now: if the process ends, the
+/// next one must not miss them.
+pub(super) async fn evaluated(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    products: &[ProductId],
+) -> Result<()> {
+    let lists = products.iter();
+    let lists = lists.map(|product| (id.clone(), ChildId::from(product.clone())));
+    add_lists(tx, &job.id, &lists.collect::<Vec<_>>()).await?;
+    list::Entity::delete_many()
+        .filter(list::Column::JobId.eq(&job.id))
+        .filter(list::Column::CollectionId.eq(""))
+        .filter(list::Column::ChildId.is_in(products.iter().map(ProductId::as_str)))
+        .exec(tx.db())
+        .await?;
     Ok(())
 }
 
@@ -217,7 +276,9 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
     for job in jobs {
         let products = match read(&job)? {
             Task::LeaveLists { products } => products,
-            Task::Evaluate { .. } | Task::Follow | Task::DeriveFacts(_) => continue,
+            Task::Evaluate { .. } | Task::Follow | Task::DeriveFacts(_) | Task::CleanUp { .. } => {
+                continue;
+            }
         };
         let products: HashSet<_> = products.iter().map(String::as_str).collect();
         if let Some(id) = ids.iter().find(|id| products.contains(id.as_str())) {
@@ -259,11 +320,15 @@ pub async fn next_lists(
 pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>) -> Result<()> {
     const SQLITE: &str = "DELETE FROM job_lists WHERE (job_id, collection_id, child_id) IN (\
         SELECT jobs.job_id, lists.key, kept.value FROM jobs CROSS JOIN json_each($2) AS lists \
-        CROSS JOIN json_each(lists.value) AS kept WHERE jobs.tenant_id = $1)";
+        CROSS JOIN json_each(lists.value) AS kept \
+        WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3)";
     const POSTGRES: &str = "DELETE FROM job_lists WHERE ctid = ANY (ARRAY(SELECT (\
         SELECT ctid FROM job_lists WHERE job_id = jobs.job_id AND collection_id = lists.key \
         AND child_id = kept.value) FROM jobs, json_each($2::json) AS lists, \
-        json_array_elements_text(lists.value) AS kept(value) WHERE jobs.tenant_id = $1))";
+        json_array_elements_text(lists.value) AS kept(value) \
+        WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3))";
+    /// The lists of other jobs are not about what to remove.
+    const LEAVE_LISTS: &str = r#"{"leave_lists":%"#;
     if added.is_empty() {
         return Ok(());
     }
@@ -279,7 +344,7 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
     } else {
         SQLITE
     };
-    let values = [tx.tenant().into(), added.into()];
+    let values = [tx.tenant().into(), added.into(), LEAVE_LISTS.into()];
     let delete = Statement::from_sql_and_values(backend, sql, values);
     tx.db().execute_raw(delete).await?;
     Ok(())
@@ -315,6 +380,12 @@ pub async fn advance(
     Ok(())
 }
 
+/// Whether the tenant has a job.
+pub(super) async fn exist(tx: &Tx) -> Result<bool> {
+    let jobs = row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()));
+    Ok(jobs.one(tx.db()).await?.is_some())
+}
+
 /// Whether the job exists and this process still has it.
 ///
 /// # Errors
@@ -332,7 +403,10 @@ pub async fn facts_task(tx: &Tx, job: &Job) -> Result<Option<FactsTask>> {
     let row = row::Entity::find_by_id(&job.id).one(tx.db()).await?;
     Ok(match row.as_ref().map(read).transpose()? {
         Some(Task::DeriveFacts(task)) => Some(task),
-        Some(Task::LeaveLists { .. } | Task::Evaluate { .. } | Task::Follow) | None => None,
+        Some(
+            Task::LeaveLists { .. } | Task::Evaluate { .. } | Task::Follow | Task::CleanUp { .. },
+        )
+        | None => None,
     })
 }
 

@@ -2,7 +2,7 @@
 //! here: first writes inside the transaction ([`super::tenants::settle`]), then COMMIT, then
 //! caches, audit log and metrics.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     children::directory::{Name, Versioned},
@@ -98,6 +98,8 @@ pub struct Ledger {
     pub(super) graph: Option<Graph>,
     /// Whether a collection was deleted that rules may reference.
     pub(super) names_missing: bool,
+    /// When the locks were taken.
+    pub(super) locked: Option<Instant>,
 }
 
 impl Ledger {

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{
-    children::{self, list_code},
+    children::{self, is_current},
     collections::{all, size},
     entity::{collection as row, member},
     row::count_from_row,
@@ -252,7 +252,7 @@ fn is_orphaned() -> Expr {
                 .into_expr()
                 .equals(row::Column::TenantId.as_column_ref()),
         )
-        .and_where(member::Column::List.eq(list_code(ChildType::Collection)))
+        .cond_where(is_current(ChildType::Collection))
         .and_where(
             member::Column::ChildId
                 .into_expr()

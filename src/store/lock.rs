@@ -7,7 +7,10 @@
 //! the transaction starts over with the larger set. Locks are never added later, so concurrent
 //! writers wait for each other but do not deadlock.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use super::{
     children::{self, Children, Edited, Target, directory::Directory},
@@ -21,6 +24,7 @@ use super::{
     rules::{
         self,
         entries::{self, Named},
+        evaluations,
     },
     same, tenants,
     tx::Tx,
@@ -181,6 +185,7 @@ impl Locked {
         if !registered.is_empty() {
             locked.unregistered = products::unregistered(tx, &registered).await?;
         }
+        tx.with_ledger(|ledger| ledger.locked = Some(Instant::now()));
         Ok(locked)
     }
 
@@ -403,7 +408,7 @@ impl Locked {
             })
         });
         let targets = targets.collect::<Result<Vec<_>>>()?;
-        let edited = children::mutate(tx, list, &targets).await?;
+        let edited = children::mutate(tx, list.into(), &targets).await?;
         let mut applied = BTreeMap::new();
         let mut beside_jobs = BTreeMap::new();
         for ((id, mutations), mut edited) in edits.iter().zip(edited) {
@@ -415,6 +420,14 @@ impl Locked {
         }
         // Jobs that are still removing these products from these lists must not do so any more.
         jobs::keep(tx, &beside_jobs).await?;
+        for (id, mutations) in edits {
+            if list == ChildType::Product
+                && self.is_smart(id)
+                && mutations.iter().any(|it| it.is_move())
+            {
+                evaluations::set_outdated(tx, id, true).await?;
+            }
+        }
         Ok(applied)
     }
 
@@ -500,16 +513,19 @@ impl Locked {
         list: ChildType,
         edits: &Edits<'_>,
     ) -> Result<HashMap<CollectionId, Vec<(ChildId, u64)>>> {
-        let is_smart = |id: &&CollectionId| match self.collections.get(*id) {
-            Some(entry) => entry.now.kind.is_smart(),
-            None => self.linked.get(*id).is_some_and(|it| it.head.smart),
-        };
         match list {
             ChildType::Product => {
-                let smart: Vec<_> = edits.keys().filter(is_smart).collect();
+                let smart: Vec<_> = edits.keys().filter(|id| self.is_smart(id)).collect();
                 entries::pins(tx, &smart).await
             }
             ChildType::Collection => Ok(HashMap::new()),
+        }
+    }
+
+    fn is_smart(&self, id: &CollectionId) -> bool {
+        match self.collections.get(id) {
+            Some(entry) => entry.now.kind.is_smart(),
+            None => self.linked.get(id).is_some_and(|it| it.head.smart),
         }
     }
 
@@ -604,8 +620,8 @@ impl Locked {
         for child in children {
             self.link(child)?;
         }
-        let lists = [ChildType::Product, ChildType::Collection];
-        children::clear(tx, id, &lists).await?;
+        children::clear(tx, id, None).await?;
+        children::unswitch(tx, id).await?;
         if entry.now.kind.is_smart() {
             entries::clear(tx, id).await?;
         }
@@ -655,6 +671,7 @@ impl Locked {
             .is_some_and(|version| version > rules::FIRST_VERSION)
         {
             entries::suspend(tx, ids).await?;
+            jobs::recheck(tx, ids).await?;
         }
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;

@@ -46,6 +46,8 @@ pub(super) enum EvaluationScope {
     All(usize),
     /// The candidates that a job has found, and the current members.
     Found,
+    /// None: a job has built the list, which is the current one already.
+    Built,
 }
 
 /// The changes of a collection's lists, and of the links to it.

@@ -43,6 +43,14 @@ impl LockSet {
         }
     }
 
+    /// A set with one collection of which only the lists may change.
+    pub fn linked(id: &CollectionId) -> Self {
+        Self {
+            linked: BTreeSet::from([id.clone()]),
+            ..Self::default()
+        }
+    }
+
     /// A set with one collection and an exclusive lock on the rules, to change its rules or what
     /// follows from them.
     pub fn of_rules(id: &CollectionId) -> Self {

@@ -17,7 +17,7 @@ use crate::telemetry::{
 };
 
 /// All tables, so that a summary contains no other names.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "api_keys",
     "collections",
     "due_evaluations",
@@ -34,6 +34,7 @@ const TABLES: [&str; 17] = [
     "secrets",
     "segment_contents",
     "segments",
+    "switched_lists",
     "tenants",
 ];
 
@@ -194,8 +195,15 @@ impl Summary {
     };
 
     /// The summary of an SQL text: the first verb that changes data, else `SELECT`, and the first
-    /// table after it.
+    /// table after it. Tables in a `WITH` clause count only if there is no other.
     pub(super) fn of(sql: &str) -> Self {
+        let all = Self::of_words(sql);
+        let main = without_with(sql).map(Self::of_words);
+        let main = main.filter(|main| main.table.is_some() && main.operation == all.operation);
+        main.unwrap_or(all)
+    }
+
+    fn of_words(sql: &str) -> Self {
         const VERBS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
         let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut words = sql.split(|c| !is_inside(c)).filter(|word| !word.is_empty());
@@ -245,6 +253,26 @@ impl Summary {
     }
 }
 
+/// What follows the `WITH` clause of a statement, if it has one.
+fn without_with(sql: &str) -> Option<&str> {
+    let named = sql.get(.."WITH ".len())?;
+    if !named.eq_ignore_ascii_case("WITH ") {
+        return None;
+    }
+    let mut depth = 0_u32;
+    let ends = sql.char_indices().filter_map(|(at, c)| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (c == ')' && depth == 0).then(|| sql[at + 1..].trim_start())
+    });
+    // After a comma, there is another named query.
+    let mut rest = ends.filter(|rest| !rest.starts_with(','));
+    rest.next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +311,21 @@ mod tests {
                 "WITH a AS (SELECT 1 FROM logins FOR UPDATE) SELECT 1",
                 "SELECT",
                 Some("logins"),
+            ),
+            (
+                "WITH a AS (SELECT (1) FROM jobs), b AS (SELECT 1) SELECT 1 FROM a, members",
+                "SELECT",
+                Some("jobs"),
+            ),
+            (
+                "WITH a AS (SELECT (1) FROM jobs), b AS (SELECT 1) SELECT 1 FROM a JOIN members",
+                "SELECT",
+                Some("members"),
+            ),
+            (
+                "WITH a AS (SELECT 1 FROM jobs) DELETE FROM members",
+                "DELETE",
+                Some("members"),
             ),
             ("PRAGMA wal_checkpoint(TRUNCATE)", "OTHER", None),
             ("SELECT 'a secret' FROM other", "SELECT", None),

@@ -40,7 +40,7 @@ WHERE oid IN (
   to_regclass('jobs'), to_regclass('logins'), to_regclass('members'),
   to_regclass('products'), to_regclass('requests'), to_regclass('rule_entries'),
   to_regclass('rule_sets'), to_regclass('secrets'), to_regclass('segment_contents'),
-  to_regclass('segments'), to_regclass('tenants'))
+  to_regclass('segments'), to_regclass('switched_lists'), to_regclass('tenants'))
   AND NOT has_table_privilege(oid, wanted)
 ORDER BY relname, wanted";
 

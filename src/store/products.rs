@@ -14,7 +14,7 @@ use sea_orm::{
 
 use super::{
     cell::Cell,
-    children::list_code,
+    children::{Lists, are_current, is_current},
     details,
     engine::MAX_BINDS,
     entity::{member, product as row},
@@ -462,7 +462,7 @@ fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
         parts.push(registered_matches(tx, filter)?);
     }
     if !filter.registered_only && filter.title.is_none() && !filter.unassigned {
-        parts.push(listed(tx, filter)?);
+        parts.extend(listed(tx, filter)?);
     }
     if !filter.unregistered_matches.is_empty() {
         let unregistered = ProductFilter {
@@ -470,7 +470,7 @@ fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
             collections: filter.collections.clone(),
             ..ProductFilter::default()
         };
-        parts.push(listed(tx, &unregistered)?);
+        parts.extend(listed(tx, &unregistered)?);
     }
     Ok(parts)
 }
@@ -536,15 +536,29 @@ fn list_of_product() -> SelectStatement {
         .expr(Expr::value(1))
         .from(member::Entity)
         .and_where(of_product(member::Column::TenantId, row::Column::TenantId))
-        .and_where(member::Column::List.eq(list_code(ChildType::Product)))
+        .cond_where(is_current(ChildType::Product))
         .and_where(of_product(member::Column::ChildId, row::Column::Id))
         .to_owned()
 }
 
-fn listed(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
-    members(tx, filter, |select| {
+fn listed(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
+    let what = |select: &mut SelectStatement| {
         select.expr_as(member::Column::ChildId.into_expr(), ID);
-    })
+    };
+    if filter.ids.is_some() || filter.collections.is_some() {
+        return Ok(vec![members(tx, filter, what)?]);
+    }
+    // An index has the rows of each part in the order of ids, so that a page reads only its own.
+    let parts = are_current(tx).map(|current| {
+        let mut select = Query::select();
+        select
+            .from(member::Entity)
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .cond_where(current);
+        what(&mut select);
+        select
+    });
+    Ok(parts.into())
 }
 
 /// Selects members with the filter's products, in the filter's collections.
@@ -554,11 +568,10 @@ fn members(
     what: impl FnOnce(&mut SelectStatement),
 ) -> Result<SelectStatement> {
     let of_products = |select: &mut SelectStatement| {
-        select
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
+        select.and_where(member::Column::TenantId.eq(tx.tenant()));
         what(select);
     };
+    let current = is_current(ChildType::Product);
     let collections = filter.collections.as_ref();
     let collections = collections.map(|ids| ids.iter().map(CollectionId::as_str));
     match (&filter.ids, collections) {
@@ -567,6 +580,7 @@ fn members(
             let wanted = Wanted::new(tx, member::Column::ChildId, ids)?;
             Ok(wanted.select(member::Entity, |select| {
                 of_products(select);
+                select.cond_where(current);
                 if let Some(collections) = collections {
                     select.and_where(member::Column::CollectionId.is_in(collections));
                 }
@@ -574,11 +588,16 @@ fn members(
         }
         (None, Some(collections)) => {
             let wanted = Wanted::new(tx, member::Column::CollectionId, collections)?;
-            Ok(wanted.select(member::Entity, of_products))
+            let code = Lists::from(ChildType::Product).code(tx, wanted::value());
+            Ok(wanted.select(member::Entity, |select| {
+                of_products(select);
+                select.and_where(member::Column::List.into_expr().eq(code));
+            }))
         }
         (None, None) => {
             let mut select = Query::select();
             of_products(select.from(member::Entity));
+            select.cond_where(current);
             Ok(select)
         }
     }

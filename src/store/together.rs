@@ -27,9 +27,12 @@ pub(super) fn together(before: Vec<Statement>, last: Statement) -> Statement {
         let parts: Vec<_> = parts.map(|(at, sql)| format!("w{at} AS ({sql})")).collect();
         let parts = parts.join(", ");
         // The last statement may have a WITH clause of its own, into which the parts are merged.
-        match last.strip_prefix("WITH RECURSIVE ") {
-            Some(rest) => format!("WITH RECURSIVE {parts}, {rest}"),
-            None => format!("WITH {parts} {last}"),
+        if let Some(rest) = last.strip_prefix("WITH RECURSIVE ") {
+            format!("WITH RECURSIVE {parts}, {rest}")
+        } else if let Some(rest) = last.strip_prefix("WITH ") {
+            format!("WITH {parts}, {rest}")
+        } else {
+            format!("WITH {parts} {last}")
         }
     } else {
         texts.push(last);
@@ -102,27 +105,34 @@ mod tests {
 
     #[test]
     fn statements_are_combined_into_one_with_all_their_values() {
-        let of = |backend| {
+        let of = |backend, with: &str| {
             let statement = |sql: &str, values: [i64; 2]| {
                 Statement::from_sql_and_values(backend, sql, values.map(Into::into))
             };
             let one = || statement("UPDATE a SET b = $1 WHERE c = $2", [1, 2]);
-            let two = statement("WITH RECURSIVE d AS (SELECT $1) SELECT $2 FROM d", [3, 4]);
+            let two = format!("{with} d AS (SELECT $1) SELECT $2 FROM d");
+            let two = statement(&two, [3, 4]);
             assert_eq!(together(Vec::new(), one()), one());
             let all = together(vec![one(), one()], two);
             let values = [1, 2, 1, 2, 3, 4].map(|value: i64| value.into());
             assert_eq!(all.values.unwrap().0, values);
             all.sql
         };
-        assert_eq!(
-            of(DbBackend::Postgres),
-            "WITH RECURSIVE w0 AS (UPDATE a SET b = $1 WHERE c = $2), \
-             w1 AS (UPDATE a SET b = $3 WHERE c = $4), d AS (SELECT $5) SELECT $6 FROM d"
-        );
-        assert_eq!(
-            of(DbBackend::Sqlite),
-            "UPDATE a SET b = $1 WHERE c = $2; UPDATE a SET b = $3 WHERE c = $4; \
-             WITH RECURSIVE d AS (SELECT $5) SELECT $6 FROM d"
-        );
+        for with in ["WITH", "WITH RECURSIVE"] {
+            assert_eq!(
+                of(DbBackend::Postgres, with),
+                format!(
+                    "{with} w0 AS (UPDATE a SET b = $1 WHERE c = $2), \
+                     w1 AS (UPDATE a SET b = $3 WHERE c = $4), d AS (SELECT $5) SELECT $6 FROM d"
+                )
+            );
+            assert_eq!(
+                of(DbBackend::Sqlite, with),
+                format!(
+                    "UPDATE a SET b = $1 WHERE c = $2; UPDATE a SET b = $3 WHERE c = $4; \
+                     {with} d AS (SELECT $5) SELECT $6 FROM d"
+                )
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! only after its session is committed, so a unit that is rolled back leaves nothing behind.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::{
     children::directory::{Directories, Directory, Name, Versioned},
@@ -137,6 +138,11 @@ impl Tx {
 
     pub(super) fn with_ledger<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {
         act(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When the unit took its locks, if it did.
+    pub fn locked_at(&self) -> Option<Instant> {
+        self.with_ledger(|ledger| ledger.locked)
     }
 
     /// Ends the unit and returns its ledger; the session continues.

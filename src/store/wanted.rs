@@ -19,6 +19,11 @@ use crate::domain::{Error, Result};
 const WANTED: &str = "wanted";
 const FOUND: &str = "found";
 
+/// The wanted value of a row, for conditions that a statement adds.
+pub(super) fn value() -> Expr {
+    Expr::col((WANTED, "value"))
+}
+
 /// A set of values of a column.
 #[derive(Debug)]
 pub(super) struct Wanted<C> {

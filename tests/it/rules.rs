@@ -37,7 +37,7 @@ use proptest::{
     test_runner::{self as runner, TestCaseError, TestRunner},
 };
 use rstest::rstest;
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::harness;
 
@@ -1490,6 +1490,200 @@ async fn evaluations_by_jobs_miss_no_concurrent_change(#[values(Sqlite, Postgres
             assert!(problems.is_empty(), "{round}: {number}: {problems:?}");
         }
     }
+}
+
+/// Moves and rule entries that are acknowledged while a job evaluates rules are in its result, and
+/// so are the products that change meanwhile, in sorted lists as well.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn evaluations_by_jobs_miss_no_concurrent_move_or_entry(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const ROUNDS: u8 = 20;
+    const PRODUCTS: u8 = 40;
+    /// Lists in the order of moves, with changing entries, sorted, and with other products after
+    /// each evaluation.
+    const MOVED: u8 = 0;
+    const NAMED: u8 = 1;
+    const SORTED: u8 = 2;
+    const OTHERS: u8 = 3;
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let world = World::new(&config, store.with_segment_target(4), "t");
+    let one = |n| if n < PRODUCTS { item(1, 1) } else { item(2, 9) };
+    let put = (0..2 * PRODUCTS).map(|n| upsert(product_id(n), &one(n)));
+    world.execute(upserts(put.collect())).await.unwrap();
+    for number in [MOVED, NAMED, SORTED, OTHERS] {
+        let rules = Test::Kind(3).rules();
+        let smart = creation(collection_id(number), Kind::Smart { rules });
+        world.execute(smart).await.unwrap();
+    }
+    let sort = Changes {
+        sort: Change::to(Some(Sort {
+            by: SortBy::Title,
+            descending: true,
+            out_of_stock_last: false,
+        })),
+        ..Changes::default()
+    };
+    let sort = update(collection_id(SORTED), sort);
+    world.execute(sort).await.unwrap();
+    world.do_jobs().await;
+    let world = &world;
+    for round in 0..ROUNDS {
+        // The same products match in both cases, except in one list.
+        let same = [Test::Kind(1), Test::Either(1, 2)];
+        let others = [Test::Kind(1), Test::Kind(2)];
+        for (number, tests) in [
+            (MOVED, &same),
+            (NAMED, &same),
+            (SORTED, &same),
+            (OTHERS, &others),
+        ] {
+            let changes = Changes {
+                rules: Change::Set(tests[usize::from(round % 2)].rules()),
+                ..Changes::default()
+            };
+            let update = update(collection_id(number), changes);
+            world.execute(update).await.unwrap();
+        }
+        let is_done = AtomicBool::new(false);
+        let moves = async {
+            let mut last = None;
+            // In the first round, the list is empty until the job is done.
+            while round > 0 && !is_done.load(Ordering::Relaxed) {
+                let product = product_id(rand::random_range(0..PRODUCTS));
+                let mutation = Mutation::MoveIds {
+                    ids: vec![product.clone().into()],
+                    position: Position::Index(0),
+                };
+                let update = UpdateCollection {
+                    mutations: vec![ChildMutation {
+                        list: ChildType::Product,
+                        mutation,
+                    }],
+                    ..UpdateCollection::of(collection_id(MOVED))
+                };
+                world.execute(update).await.unwrap();
+                last = Some(product.to_string());
+                tokio::task::yield_now().await;
+            }
+            last
+        };
+        // Included and not any more: that must not count as a change of what the job has found.
+        let includes = async {
+            while !is_done.load(Ordering::Relaxed) {
+                let product = product_id(rand::random_range(0..2 * PRODUCTS));
+                let id = || collection_id(OTHERS);
+                let include = named(id(), EntryKind::Include, vec![(product, None)]);
+                world.execute(include).await.unwrap();
+                let none = ChangeRuleEntries {
+                    replace: true,
+                    ..named(id(), EntryKind::Include, Vec::new())
+                };
+                world.execute(none).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let entries = async {
+            for n in 0..4 {
+                let (kind, index) = if n % 2 == 0 {
+                    (EntryKind::Pin, Some(u64::from(round + n)))
+                } else {
+                    (EntryKind::Exclude, None)
+                };
+                let product = product_id((round + n) % PRODUCTS);
+                let change = ChangeRuleEntries {
+                    replace: true,
+                    ..named(collection_id(NAMED), kind, vec![(product, index)])
+                };
+                // A pin of an excluded product is refused.
+                let _ = world.execute(change).await;
+            }
+        };
+        let products = async {
+            while !is_done.load(Ordering::Relaxed) {
+                let put = (0..PRODUCTS / 2).map(|n| {
+                    let mut item = item(1, 1);
+                    item.title = rand::random_range(0..4);
+                    upsert(product_id(2 * n), &item)
+                });
+                world.execute(upserts(put.collect())).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let jobs = async {
+            while world.service.do_job("test").await.unwrap() {}
+            is_done.store(true, Ordering::Relaxed);
+        };
+        let (last, (), (), (), ()) =
+            futures::future::join5(moves, includes, entries, products, jobs).await;
+        let moved = world.list(&collection_id(MOVED)).await;
+        if let Some(last) = last {
+            assert_eq!(moved[0], last, "{round}: {moved:?}");
+        }
+        assert_eq!(moved.len(), usize::from(PRODUCTS));
+        for number in [MOVED, NAMED, SORTED, OTHERS] {
+            let problems = world.problems(&collection_id(number)).await;
+            assert!(problems.is_empty(), "{round}: {number}: {problems:?}");
+        }
+    }
+}
+
+/// A job stores the next list next to the current one, which one row
+/// replaces.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_replaces_a_list_by_the_next_one(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let mut world = World::new(&config, store, "next");
+    world
+        .take(&Step::Put((0..9).map(|n| (n, item(n % 2, 1))).collect()))
+        .await;
+    let db = sea_orm::Database::connect(harness::url(&config.database.place));
+    let db = db.await.unwrap();
+    let mut codes = BTreeSet::new();
+    for kind in [0, 1, 0] {
+        world.take(&Step::Rules(0, Test::Kind(kind))).await;
+        world.do_jobs().await;
+        world.compare().await.unwrap();
+        let switched = "SELECT collection_id FROM switched_lists";
+        let switched = Statement::from_string(db.get_database_backend(), switched);
+        let switched = db.query_one_raw(switched).await.unwrap();
+        let code = if switched.is_some() { 3 } else { 1 };
+        for table in ["members", "segments", "segment_contents"] {
+            let rows = format!("SELECT list FROM {table} WHERE list <> {code}");
+            let rows = Statement::from_string(db.get_database_backend(), rows);
+            let rows = db.query_all_raw(rows).await.unwrap();
+            assert!(rows.is_empty(), "{table}: {rows:?}");
+        }
+        codes.insert(code);
+    }
+    assert_eq!(codes, BTreeSet::from([1, 3]));
+    let jobs = ["SELECT job_id FROM jobs", "SELECT job_id FROM job_lists"];
+    for rows in jobs {
+        let rows = Statement::from_string(db.get_database_backend(), rows);
+        assert!(db.query_all_raw(rows).await.unwrap().is_empty());
+    }
+}
+
+/// `endcap check` reports rows of a list that no job builds or deletes.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_remains_of_another_list_are_found(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "remains");
+    world.take(&Step::Put(vec![(0, item(0, 1))])).await;
+    world.take(&Step::Rules(0, Test::Kind(0))).await;
+    let id = collection_id(0);
+    assert!(world.problems(&id).await.is_empty());
+    let db = sea_orm::Database::connect(harness::url(&config.database.place));
+    let lost = "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+                SELECT tenant_id, collection_id, 3, 'lost', 1 FROM members WHERE list = 1";
+    let lost = db.await.unwrap().execute_unprepared(lost).await.unwrap();
+    assert_eq!(lost.rows_affected(), 1);
+    let problems = world.problems(&id).await;
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].what.ends_with(" 1 members"), "{problems:?}");
 }
 
 /// The current list of a collection, with the findings of `endcap check`.

@@ -10,12 +10,13 @@ use futures::{FutureExt as _, future::join_all};
 use super::{
     directory::Directory,
     edit::{Edited, Editor},
+    lists::Lists,
     raw,
     reads::Reads,
     rows,
 };
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, Mutation, Result},
+    domain::{ChildId, CollectionId, Mutation, Result},
     store::tx::Tx,
 };
 
@@ -42,7 +43,7 @@ pub(in crate::store) struct Target<'a> {
 /// If a mutation does not fit its list (the first such error); if the database fails.
 pub(in crate::store) async fn mutate(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     targets: &[Target<'_>],
 ) -> Result<Vec<Edited>> {
     let mut edited = Vec::with_capacity(targets.len());
@@ -52,7 +53,7 @@ pub(in crate::store) async fn mutate(
     Ok(edited)
 }
 
-async fn mutate_some(tx: &Tx, list: ChildType, targets: &[Target<'_>]) -> Result<Vec<Edited>> {
+async fn mutate_some(tx: &Tx, list: Lists, targets: &[Target<'_>]) -> Result<Vec<Edited>> {
     let unknown = targets.iter().filter(|target| target.directory.is_none());
     let unknown: Vec<_> = unknown.map(|target| target.collection).collect();
     let mut stored = rows::directories(tx, list, &unknown).await?;
@@ -62,7 +63,8 @@ async fn mutate_some(tx: &Tx, list: ChildType, targets: &[Target<'_>]) -> Result
         let known = target.directory.clone();
         let directory = known.or_else(|| stored.remove(id)).unwrap_or_default();
         let target_len = tx.session().segment_target;
-        Editor::new(&reads, id, list, &directory, target_len).edit(target.mutations, target.pins)
+        Editor::new(&reads, id, list.kind(), &directory, target_len)
+            .edit(target.mutations, target.pins)
     });
     // Editors wait only for `reads`, so one poll runs all of them until each is done or waits. Then
     // their reads are answered together.

@@ -13,10 +13,12 @@
 //! Directories are cached in memory, under the collection's version: see [`directory`].
 
 mod balance;
+mod clear;
 pub(super) mod directory;
 mod edit;
 mod handle;
 mod list;
+mod lists;
 mod many;
 mod problems;
 mod ranks;
@@ -25,11 +27,15 @@ mod read;
 mod reads;
 mod rows;
 mod segment;
+mod sql;
 
+pub(super) use clear::clear_some;
 pub(super) use edit::Edited;
 pub use handle::Children;
 pub(super) use handle::cache_after_commit;
+pub(super) use lists::{Lists, are_current, is_current, other, switch, unswitch};
 pub(super) use many::{Target, mutate};
 pub use read::{CachedList, Page};
-pub(super) use rows::{clear, links, list_code};
+pub(super) use rows::{clear, links};
 pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};
+pub(super) use sql::Sql;

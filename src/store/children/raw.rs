@@ -8,29 +8,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait as _, Statement, TryGetable};
 use serde::Serialize;
 
 use super::{
-    directory::SegmentId,
-    handle::Children,
-    list::Difference,
-    rows::{list_code, split},
+    directory::SegmentId, handle::Children, list::Difference, lists::Lists, rows::split, sql::Sql,
 };
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, Error, Result},
+    domain::{ChildId, ChildType, CollectionId, Result},
     store::{statements::Write, tx::Tx},
 };
 
 /// One value per collection, by collection id.
 pub(super) type Each<'a, T> = BTreeMap<&'a str, T>;
-
-/// A statement for both engines. Parameters: `$1` the tenant, `$2` the kind of list, `$3` a JSON
-/// object with one value per collection id, and `$4` where its own comment says so.
-struct Sql {
-    sqlite: &'static str,
-    postgres: &'static str,
-}
 
 /// Finds the segments of children; `$3` has an array of child ids per collection. The joins are
 /// written so that neither planner can reorder them: CROSS JOIN on SQLite, LATERAL with OFFSET 0 on
@@ -39,17 +29,17 @@ macro_rules! homes {
     ($also:literal) => {
         Sql {
             sqlite: concat!(
-                "SELECT collection_id, child_id, segment_id FROM json_each($3) AS lists \
+                "SELECT collection_id, child_id, segment_id FROM lists \
                 CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN members \
-                WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
+                WHERE tenant_id = $1 AND collection_id = lists.key AND list = lists.code \
                 AND child_id = wanted.value",
                 $also
             ),
             postgres: concat!(
-                "SELECT found.* FROM json_each($3::json) AS lists, \
+                "SELECT found.* FROM lists, \
                 json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
                 SELECT collection_id, child_id, segment_id FROM members WHERE tenant_id = $1 \
-                AND collection_id = lists.key AND list = $2 AND child_id = wanted.value \
+                AND collection_id = lists.key AND list = lists.code AND child_id = wanted.value \
                 OFFSET 0) AS found",
                 $also
             ),
@@ -67,28 +57,30 @@ const HOMES_AND_JOB: Sql = homes!(
 
 /// Reads the ids in segments; `$3` has an array of segment ids per collection.
 const CONTENTS: Sql = Sql {
-    sqlite: "SELECT collection_id, segment_id, id_list FROM json_each($3) AS lists \
+    sqlite: "SELECT collection_id, segment_id, id_list FROM lists \
         CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
-        WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
+        WHERE tenant_id = $1 AND collection_id = lists.key AND list = lists.code \
         AND segment_id = wanted.value",
-    postgres: "SELECT found.* FROM json_each($3::json) AS lists, \
+    postgres: "SELECT found.* FROM lists, \
         json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
         SELECT collection_id, segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
-        AND collection_id = lists.key AND list = $2 AND segment_id = wanted.value::bigint \
+        AND collection_id = lists.key AND list = lists.code \
+        AND segment_id = wanted.value::bigint \
         OFFSET 0) AS found",
 };
 
 /// Inserts or updates segments; `$3` has a rank and a length by segment id.
 const PUT_ENTRIES: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, lists.key, $2, CAST(entry.key AS bigint), entry.value ->> 0, entry.value ->> 1 \
-        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS entry WHERE true \
+        SELECT $1, lists.key, lists.code, CAST(entry.key AS bigint), \
+        entry.value ->> 0, entry.value ->> 1 \
+        FROM lists CROSS JOIN json_each(lists.value) AS entry WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
     postgres: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, lists.key, $2, entry.key::bigint, \
+        SELECT $1, lists.key, lists.code, entry.key::bigint, \
         (entry.value ->> 0)::bigint, (entry.value ->> 1)::bigint \
-        FROM json_each($3::json) AS lists, json_each(lists.value) AS entry \
+        FROM lists, json_each(lists.value) AS entry \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
 };
@@ -99,16 +91,16 @@ const PUT_ENTRIES: Sql = Sql {
 /// row of an INSERT before it updates it.
 const PUT_RANKS: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, lists.key, $2, CAST(moved.key AS bigint), moved.value, 0 \
-        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS moved WHERE true \
+        SELECT $1, lists.key, lists.code, CAST(moved.key AS bigint), moved.value, 0 \
+        FROM lists CROSS JOIN json_each(lists.value) AS moved WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank",
     // The document is parsed once, and each rank is then looked up in it by key.
     postgres: "UPDATE segments SET rank = \
         ((SELECT $3::jsonb) #>> ARRAY[collection_id, segment_id::text])::bigint \
         WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM segments WHERE tenant_id = $1 \
-        AND collection_id = lists.key AND list = $2 AND segment_id = moved.key::bigint) \
-        FROM json_each($3::json) AS lists, json_object_keys(lists.value) AS moved(key)))",
+        AND collection_id = lists.key AND list = lists.code AND segment_id = moved.key::bigint) \
+        FROM lists, json_object_keys(lists.value) AS moved(key)))",
 };
 
 /// Inserts or updates the ids in segments. `$4` has the ids of all these segments, and `$3` where
@@ -116,15 +108,15 @@ const PUT_RANKS: Sql = Sql {
 /// document, where each separator would have to be escaped and parsed again.
 const PUT_CONTENTS: Sql = Sql {
     sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
-        SELECT $1, lists.key, $2, CAST(put.key AS bigint), \
+        SELECT $1, lists.key, lists.code, CAST(put.key AS bigint), \
         CAST(substr($4, put.value ->> 0, put.value ->> 1) AS text) \
-        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS put WHERE true \
+        FROM lists CROSS JOIN json_each(lists.value) AS put WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET id_list = excluded.id_list",
     postgres: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
-        SELECT $1, lists.key, $2, put.key::bigint, convert_from(\
+        SELECT $1, lists.key, lists.code, put.key::bigint, convert_from(\
         substring($4::bytea, (put.value ->> 0)::integer, (put.value ->> 1)::integer), 'UTF8') \
-        FROM json_each($3::json) AS lists, json_each(lists.value) AS put \
+        FROM lists, json_each(lists.value) AS put \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET id_list = excluded.id_list",
 };
@@ -135,15 +127,15 @@ macro_rules! put_members {
         Sql {
             sqlite: concat!(
                 "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-                SELECT $1, lists.key, $2, child.value, CAST(home.key AS bigint) \
-                FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS home \
+                SELECT $1, lists.key, lists.code, child.value, CAST(home.key AS bigint) \
+                FROM lists CROSS JOIN json_each(lists.value) AS home \
                 CROSS JOIN json_each(home.value) AS child WHERE true",
                 $also
             ),
             postgres: concat!(
                 "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-                SELECT $1, lists.key, $2, child.value, home.key::bigint \
-                FROM json_each($3::json) AS lists, json_each(lists.value) AS home, \
+                SELECT $1, lists.key, lists.code, child.value, home.key::bigint \
+                FROM lists, json_each(lists.value) AS home, \
                 json_array_elements_text(home.value) AS child(value) WHERE true",
                 $also
             ),
@@ -171,7 +163,7 @@ macro_rules! drop_rows {
                 $table,
                 " WHERE (tenant_id, collection_id, list, ",
                 $column,
-                ") IN (SELECT $1, lists.key, $2, gone.value FROM json_each($3) AS lists \
+                ") IN (SELECT $1, lists.key, lists.code, gone.value FROM lists \
                 CROSS JOIN json_each(lists.value) AS gone)"
             ),
             postgres: concat!(
@@ -179,11 +171,11 @@ macro_rules! drop_rows {
                 $table,
                 " WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM ",
                 $table,
-                " WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 AND ",
+                " WHERE tenant_id = $1 AND collection_id = lists.key AND list = lists.code AND ",
                 $column,
                 " = gone.value::",
                 $type,
-                ") FROM json_each($3::json) AS lists, \
+                ") FROM lists, \
                 json_array_elements_text(lists.value) AS gone(value)))"
             ),
         }
@@ -196,34 +188,30 @@ const DROP_MEMBERS: Sql = drop_rows!("members", "child_id", "text");
 
 /// Empties lists except for the children in the arrays of `$3`.
 const CLEAR_MEMBERS: Sql = Sql {
-    sqlite: "DELETE FROM members WHERE tenant_id = $1 AND list = $2 \
-        AND collection_id IN (SELECT key FROM json_each($3)) \
+    sqlite: "DELETE FROM members WHERE (tenant_id, collection_id, list) IN \
+        (SELECT $1, key, code FROM lists) \
         AND (collection_id, child_id) NOT IN (SELECT lists.key, kept.value \
-        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS kept)",
+        FROM lists CROSS JOIN json_each(lists.value) AS kept)",
     postgres: "DELETE FROM members WHERE ctid = ANY (ARRAY(SELECT found.ctid \
-        FROM json_object_keys($3::json) AS lists(key), LATERAL (\
+        FROM lists, LATERAL (\
         SELECT ctid, child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
-        AND list = $2 OFFSET 0) AS found \
+        AND list = lists.code OFFSET 0) AS found \
         WHERE (lists.key, found.child_id) NOT IN (SELECT lists.key, kept.value \
-        FROM json_each($3::json) AS lists, json_array_elements_text(lists.value) AS kept(value))))",
+        FROM lists, json_array_elements_text(lists.value) AS kept(value))))",
 };
 
 /// The segment of each child, by collection id. Children that are not in the list are left out.
 pub(super) type Homes = HashMap<String, HashMap<ChildId, SegmentId>>;
 
 /// Finds the segments of children.
-pub(super) async fn homes(
-    tx: &Tx,
-    list: ChildType,
-    wanted: &Each<'_, &[ChildId]>,
-) -> Result<Homes> {
+pub(super) async fn homes(tx: &Tx, list: Lists, wanted: &Each<'_, &[ChildId]>) -> Result<Homes> {
     homes_by(tx, list, &HOMES, wanted).await
 }
 
 /// Like [`homes()`], and whether the tenant has a job.
 pub(super) async fn homes_and_job(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     wanted: &Each<'_, &[ChildId]>,
 ) -> Result<(Homes, bool)> {
     let mut homes = homes_by(tx, list, &HOMES_AND_JOB, wanted).await?;
@@ -231,12 +219,7 @@ pub(super) async fn homes_and_job(
     Ok((homes, has_job))
 }
 
-async fn homes_by(
-    tx: &Tx,
-    list: ChildType,
-    sql: &Sql,
-    wanted: &Each<'_, &[ChildId]>,
-) -> Result<Homes> {
+async fn homes_by(tx: &Tx, list: Lists, sql: &Sql, wanted: &Each<'_, &[ChildId]>) -> Result<Homes> {
     let wanted = wanted.iter().map(|(id, children)| {
         let children: Vec<_> = children.iter().map(ChildId::as_str).collect();
         (*id, children)
@@ -253,7 +236,7 @@ async fn homes_by(
 /// The children in segments, by collection id.
 pub(super) async fn contents(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     wanted: &Each<'_, &[SegmentId]>,
 ) -> Result<HashMap<String, BTreeMap<SegmentId, Vec<ChildId>>>> {
     let mut contents: HashMap<_, BTreeMap<_, _>> = HashMap::new();
@@ -276,7 +259,7 @@ macro_rules! part {
 /// Queues the statements that write the differences. No two of them write the same row.
 pub(super) fn write(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     differences: &[(&CollectionId, Difference<'_>)],
 ) -> Result<()> {
     let emptied = differences.iter().filter(|(_, it)| it.emptied);
@@ -298,7 +281,7 @@ pub(super) fn write(
 /// Queues the statement that writes the ids in segments.
 fn put_contents(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     contents: &Each<'_, &BTreeMap<SegmentId, String>>,
 ) -> Result<()> {
     let mut text = String::new();
@@ -317,21 +300,21 @@ fn put_contents(
         return Ok(());
     }
     let text = Some(text.into_bytes().into());
-    queue(tx, list, statement(tx, list, &PUT_CONTENTS, &places, text)?);
+    queue(tx, list, PUT_CONTENTS.statement(tx, list, &places, text)?);
     Ok(())
 }
 
 /// The rows that a statement finds; it is not sent if nothing is wanted.
 async fn look_up<A: TryGetable, B: TryGetable>(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     sql: &Sql,
     wanted: &Each<'_, impl Serialize>,
 ) -> Result<Vec<(String, A, B)>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let statement = statement(tx, list, sql, wanted, None)?;
+    let statement = sql.statement(tx, list, wanted, None)?;
     let rows = tx.db().query_all_raw(statement).await?;
     let row = |row: &sea_orm::QueryResult| {
         Ok((
@@ -343,57 +326,38 @@ async fn look_up<A: TryGetable, B: TryGetable>(
     rows.iter().map(row).collect()
 }
 
-fn later<T: Serialize>(tx: &Tx, list: ChildType, sql: &Sql, rows: &Each<'_, T>) -> Result<()> {
+fn later<T: Serialize>(tx: &Tx, list: Lists, sql: &Sql, rows: &Each<'_, T>) -> Result<()> {
     if !rows.is_empty() {
-        queue(tx, list, statement(tx, list, sql, rows, None)?);
+        queue(tx, list, sql.statement(tx, list, rows, None)?);
     }
     Ok(())
 }
 
-fn queue(tx: &Tx, list: ChildType, statement: Statement) {
+fn queue(tx: &Tx, list: Lists, statement: Statement) {
     tx.db().later(Write {
         statement,
         // The rows are counted from the differences instead.
         rows: 0,
-        links: list == ChildType::Collection,
+        links: list == Lists::Current(ChildType::Collection),
     });
-}
-
-/// A statement with its parameters; `also` is the fourth one, if it has one.
-fn statement(
-    tx: &Tx,
-    list: ChildType,
-    sql: &Sql,
-    rows: &impl Serialize,
-    also: Option<Value>,
-) -> Result<Statement> {
-    let backend = tx.db().get_database_backend();
-    let text = if backend == DbBackend::Postgres {
-        sql.postgres
-    } else {
-        sql.sqlite
-    };
-    let rows = serde_json::to_string(rows).map_err(Error::internal)?;
-    let values: [Value; 3] = [tx.tenant().into(), list_code(list).into(), rows.into()];
-    let values = values.into_iter().chain(also);
-    Ok(Statement::from_sql_and_values(backend, text, values))
 }
 
 /// In one statement: the version of the one collection in `$3` and whether it is smart, as a row
 /// without ids, and the ids in those of its segments that `$3` has an array of.
 const VERSION_AND_CONTENTS: Sql = Sql {
     sqlite: "SELECT version, NULL, smart FROM collections \
-        WHERE tenant_id = $1 AND id = (SELECT key FROM json_each($3)) \
-        UNION ALL SELECT segment_id, id_list, NULL FROM json_each($3) AS lists \
+        WHERE tenant_id = $1 AND id = (SELECT key FROM lists) \
+        UNION ALL SELECT segment_id, id_list, NULL FROM lists \
         CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
-        WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
+        WHERE tenant_id = $1 AND collection_id = lists.key AND list = lists.code \
         AND segment_id = wanted.value",
     postgres: "SELECT version, NULL, smart FROM collections \
-        WHERE tenant_id = $1 AND id = (SELECT json_object_keys($3::json)) \
-        UNION ALL SELECT found.*, NULL FROM json_each($3::json) AS lists, \
+        WHERE tenant_id = $1 AND id = (SELECT key FROM lists) \
+        UNION ALL SELECT found.*, NULL FROM lists, \
         json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
         SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
-        AND collection_id = lists.key AND list = $2 AND segment_id = wanted.value::bigint \
+        AND collection_id = lists.key AND list = lists.code \
+        AND segment_id = wanted.value::bigint \
         OFFSET 0) AS found",
 };
 
@@ -405,7 +369,7 @@ pub(super) async fn contents_at(
     wanted: &[SegmentId],
 ) -> Result<Option<(BTreeMap<SegmentId, Vec<ChildId>>, bool)>> {
     let wanted = Each::from([(list.collection.as_str(), wanted)]);
-    let statement = statement(list.tx, list.list, &VERSION_AND_CONTENTS, &wanted, None)?;
+    let statement = VERSION_AND_CONTENTS.statement(list.tx, list.list.into(), &wanted, None)?;
     let (mut current, mut contents) = (None, BTreeMap::new());
     for row in list.tx.db().query_all_raw(statement).await? {
         let number: i64 = row.try_get_by_index(0)?;

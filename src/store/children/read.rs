@@ -209,14 +209,14 @@ impl Children<'_> {
 
     /// The directory, from the database.
     pub(super) async fn stored_directory(self) -> Result<Directory> {
-        let mut found = rows::directories(self.tx, self.list, &[self.collection]).await?;
+        let mut found = rows::directories(self.tx, self.list.into(), &[self.collection]).await?;
         Ok(found.remove(self.collection).unwrap_or_default())
     }
 
     /// The segments of the children. Those that are not in the list are left out.
     async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
         let wanted = BTreeMap::from([(self.collection.as_str(), children)]);
-        let mut found = raw::homes(self.tx, self.list, &wanted).await?;
+        let mut found = raw::homes(self.tx, self.list.into(), &wanted).await?;
         Ok(found.remove(self.collection.as_str()).unwrap_or_default())
     }
 
@@ -226,7 +226,7 @@ impl Children<'_> {
             return Ok(BTreeMap::new());
         }
         let wanted = BTreeMap::from([(self.collection.as_str(), wanted)]);
-        let mut found = raw::contents(self.tx, self.list, &wanted).await?;
+        let mut found = raw::contents(self.tx, self.list.into(), &wanted).await?;
         Ok(found.remove(self.collection.as_str()).unwrap_or_default())
     }
 }

@@ -7,9 +7,9 @@ use std::{
 
 use futures::channel::oneshot;
 
-use super::{directory::SegmentId, raw};
+use super::{directory::SegmentId, lists::Lists, raw};
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, Error, Result},
+    domain::{ChildId, CollectionId, Error, Result},
     store::tx::Tx,
 };
 
@@ -74,7 +74,7 @@ impl<'a> Reads<'a> {
     }
 
     /// Executes the pending reads, one statement per kind.
-    pub(super) async fn execute(&self, tx: &Tx, list: ChildType) -> Result<()> {
+    pub(super) async fn execute(&self, tx: &Tx, list: Lists) -> Result<()> {
         let homes = self.with(|pending| std::mem::take(&mut pending.homes));
         let contents = self.with(|pending| std::mem::take(&mut pending.contents));
         if homes.is_empty() && contents.is_empty() {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Select,
-    sea_query::{ExprTrait as _, SelectStatement},
+    ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _, Select,
+    sea_query::{Expr, ExprTrait as _, Order, SelectStatement},
 };
 
 use super::{
     directory::{Directory, Entry, Rank, SegmentId},
     handle::Children,
+    lists::{Lists, is_current},
 };
 use crate::{
     domain::{ChildId, ChildType, CollectionId, ProductId, Result, child_ids},
@@ -23,21 +23,13 @@ use crate::{
     },
 };
 
-/// The kind of list as it is stored.
-pub(in crate::store) fn list_code(list: ChildType) -> i16 {
-    match list {
-        ChildType::Product => 1,
-        ChildType::Collection => 2,
-    }
-}
-
 impl Children<'_> {
     /// The condition that a row belongs to this list, on the columns that all keys start with.
     fn key<C: ColumnTrait>(self, [tenant, collection, list]: [C; 3]) -> Condition {
         Condition::all()
             .add(tenant.eq(self.tx.tenant()))
             .add(collection.eq(self.collection.as_str()))
-            .add(list.eq(list_code(self.list)))
+            .add(list.into_expr().eq(Lists::from(self.list).code(self.tx, Expr::value(self.collection.as_str()))))
     }
 
     fn content_key(self) -> Condition {
@@ -91,7 +83,7 @@ impl Children<'_> {
 /// The directories of lists. Empty lists are left out.
 pub(super) async fn directories(
     tx: &Tx,
-    list: ChildType,
+    list: Lists,
     collections: &[&CollectionId],
 ) -> Result<HashMap<CollectionId, Directory>> {
     if collections.is_empty() {
@@ -109,7 +101,11 @@ pub(super) async fn directories(
         select
             .columns(columns.map(|column| column.as_column_ref()))
             .and_where(segment::Column::TenantId.eq(tx.tenant()))
-            .and_where(segment::Column::List.eq(list_code(list)));
+            .and_where(
+                segment::Column::List
+                    .into_expr()
+                    .eq(list.code(tx, wanted::value())),
+            );
     });
     let rows: Vec<(String, SegmentId, Rank, i64)> = wanted::tuples(tx, &segments).await?;
     let mut directories: HashMap<CollectionId, Vec<Entry>> = HashMap::new();
@@ -143,19 +139,23 @@ pub async fn parents(
     after: Option<&CollectionId>,
     limit: usize,
 ) -> Result<Vec<CollectionId>> {
-    let mut select = member::Entity::find()
-        .filter(member::Column::TenantId.eq(tx.tenant()))
-        .filter(member::Column::List.eq(list_code(list)))
-        .filter(member::Column::ChildId.eq(child.as_str()))
-        .select_only()
-        .column(member::Column::CollectionId)
-        .order_by_asc(member::Column::CollectionId)
-        .limit(limit as u64);
-    if let Some(after) = after {
-        select = select.filter(member::Column::CollectionId.gt(after.as_str()));
-    }
-    let rows: Vec<String> = select.into_tuple().all(tx.db()).await?;
-    Ok(rows.into_iter().map(CollectionId::trusted).collect())
+    let parents = Wanted::new(tx, member::Column::ChildId, [child.as_str()])?;
+    let parents = parents.select(member::Entity, |select| {
+        let parent = member::Column::CollectionId.as_column_ref();
+        having(tx, list, select);
+        select
+            .column(parent.clone())
+            .order_by(parent, Order::Asc)
+            .limit(limit as u64);
+        if let Some(after) = after {
+            select.and_where(member::Column::CollectionId.gt(after.as_str()));
+        }
+    });
+    let mut parents: Vec<(String,)> = wanted::tuples(tx, &parents).await?;
+    // The order is that of a subquery on PostgreSQL, which does not promise to keep it.
+    parents.sort_unstable();
+    let parents = parents.into_iter();
+    Ok(parents.map(|(id,)| CollectionId::trusted(id)).collect())
 }
 
 /// The number of parents of each child. Children without parents are left out.
@@ -262,9 +262,13 @@ pub async fn lists(
             .column(content::Column::IdList.as_column_ref())
             .cross_join(content::Entity)
             .and_where(segment::Column::TenantId.eq(tx.tenant()))
-            .and_where(segment::Column::List.eq(list_code(list)))
+            .and_where(
+                segment::Column::List
+                    .into_expr()
+                    .eq(Lists::from(list).code(tx, wanted::value())),
+            )
             .and_where(content::Column::TenantId.eq(tx.tenant()))
-            .and_where(content::Column::List.eq(list_code(list)))
+            .and_where(same(content::Column::List, segment::Column::List))
             .and_where(same(
                 content::Column::CollectionId,
                 segment::Column::CollectionId,
@@ -281,13 +285,17 @@ pub async fn lists(
     Ok(lists)
 }
 
-/// Deletes lists of a collection.
+/// Deletes the lists of a collection, current or not, of one kind or, without `list`, of both.
 pub(in crate::store) async fn clear(
     tx: &Tx,
     collection: &CollectionId,
-    lists: &[ChildType],
+    list: Option<ChildType>,
 ) -> Result<()> {
-    let lists = || lists.iter().map(|list| list_code(*list));
+    let lists = || {
+        let all = Lists::ALL.into_iter();
+        let lists = all.filter(move |(kind, _)| list.is_none_or(|list| *kind == list));
+        lists.map(|(_, list)| list.parameter())
+    };
     segment::Entity::delete_many()
         .filter(segment::Column::TenantId.eq(tx.tenant()))
         .filter(segment::Column::CollectionId.eq(collection.as_str()))
@@ -313,7 +321,7 @@ pub(in crate::store) async fn clear(
 fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
     select
         .and_where(member::Column::TenantId.eq(tx.tenant()))
-        .and_where(member::Column::List.eq(list_code(list)));
+        .cond_where(is_current(list));
 }
 
 pub(super) fn split(ids: &str) -> impl Iterator<Item = ChildId> {

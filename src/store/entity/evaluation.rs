@@ -22,6 +22,9 @@ pub struct Model {
     pub done: i64,
     /// The number of products at the start.
     pub total: i64,
+    /// Whether the order of the list or its rule entries changed since the job began to build the
+    /// next list, which thus can't become the current one.
+    pub outdated: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

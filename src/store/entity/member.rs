@@ -10,7 +10,7 @@ pub struct Model {
     pub tenant_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub collection_id: String,
-    /// 1 products, 2 collections.
+    /// 1 and 3 products, 2 collections: see `switched_lists`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub list: i16,
     #[sea_orm(primary_key, auto_increment = false)]

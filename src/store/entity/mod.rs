@@ -16,4 +16,5 @@ pub(super) mod rule_set;
 pub(super) mod secret;
 pub(super) mod segment;
 pub(super) mod segment_content;
+pub(super) mod switched_list;
 pub(super) mod tenant;

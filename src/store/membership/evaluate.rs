@@ -155,6 +155,11 @@ impl Locked {
             put_keys(tx, id, &stored, &HashMap::new(), None).await?;
             return Ok(BTreeMap::new());
         }
+        if scope == EvaluationScope::Built {
+            metrics::rules_evaluated();
+            self.end_evaluation(tx, id).await?;
+            return Ok(BTreeMap::new());
+        }
         if let EvaluationScope::All(max) = scope
             && products::are_more_than(tx, max).await?
         {
@@ -168,10 +173,15 @@ impl Locked {
         let follows = match &scope {
             // A change of entries only affects the products concerned, under the rules that the
             // list follows now, which are the old ones during an evaluation.
-            EvaluationScope::Named(_) => evaluations::followed(tx, &collection).await?,
-            EvaluationScope::All(_) | EvaluationScope::Found => (collection.kind, collection.sort),
+            EvaluationScope::Named(_) => {
+                evaluations::set_outdated(tx, id, true).await?;
+                evaluations::followed(tx, &collection).await?
+            }
+            EvaluationScope::All(_) | EvaluationScope::Found | EvaluationScope::Built => {
+                (collection.kind, collection.sort)
+            }
         };
-        let mut base = Base::new(id, &follows, &named);
+        let mut base = Base::new(id, &follows.0, follows.1, named.clone());
         let is_evaluated = !matches!(scope, EvaluationScope::Named(_));
         match scope {
             EvaluationScope::Named(ids) => {
@@ -190,6 +200,7 @@ impl Locked {
                 ids.extend(old.iter().cloned().map(ProductId::from));
                 base.add_of(tx, ids).await?;
             }
+            EvaluationScope::Built => {}
         }
         let expected = base.in_order(&old);
         let mutations = mutations(&old, &expected, &named);
@@ -253,48 +264,94 @@ impl Locked {
 /// If the database fails.
 pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Result<Expected> {
     let named = entries::of_collection(tx, &collection.id).await?;
-    let follows = evaluations::followed(tx, collection).await?;
-    let mut base = Base::new(&collection.id, &follows, &named);
+    let (kind, sort) = evaluations::followed(tx, collection).await?;
+    let mut base = Base::new(&collection.id, &kind, sort, named);
     base.add_all(tx).await?;
     Ok(base.in_order(old))
 }
 
 /// Collects the products of a collection: those that match its rules and its includes, without its
 /// excludes.
-struct Base<'a> {
-    id: &'a CollectionId,
+#[derive(Debug)]
+pub(super) struct Base {
+    id: CollectionId,
     /// The collection's own rules only; empty if it is manual.
     rules: RuleSet,
     /// What the rules and the sort order look at in products.
     needs: Needs,
-    sort: Option<&'a Sort>,
-    named: &'a Named,
+    sort: Option<Sort>,
+    named: Named,
     /// The products, each with its sort key if the list is sorted.
     products: BTreeMap<ChildId, Option<String>>,
     /// Products for which time will change a condition, and when.
     due: Vec<(ProductId, Timestamp)>,
 }
 
-impl<'a> Base<'a> {
-    fn new(id: &'a CollectionId, (kind, sort): &'a (Kind, Option<Sort>), named: &'a Named) -> Self {
+impl Base {
+    pub(super) fn new(id: &CollectionId, kind: &Kind, sort: Option<Sort>, named: Named) -> Self {
         let rules = match kind {
             Kind::Manual => None,
             Kind::Smart { rules } => Some((id.clone(), rules.clone())),
         };
         let rules = RuleSet::new(rules);
         let mut needs = rules.needs();
-        if let Some(sort) = sort {
+        if let Some(sort) = &sort {
             sort.add_needs(&mut needs);
         }
         Self {
-            id,
+            id: id.clone(),
             rules,
             needs,
-            sort: sort.as_ref(),
+            sort,
             named,
             products: BTreeMap::new(),
             due: Vec::new(),
         }
+    }
+
+    /// The same rules and sort order with other rule entries, and without products.
+    pub(super) fn with_entries(&self, named: Named) -> Self {
+        Self {
+            id: self.id.clone(),
+            rules: self.rules.clone(),
+            needs: self.needs.clone(),
+            sort: self.sort.clone(),
+            named,
+            products: BTreeMap::new(),
+            due: Vec::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &CollectionId {
+        &self.id
+    }
+
+    /// The size of the products' ids and sort keys.
+    pub(super) fn bytes(&self) -> usize {
+        let products = self.products.iter();
+        let sizes =
+            products.map(|(id, key)| id.as_str().len() + key.as_ref().map_or(0, String::len));
+        sizes.sum()
+    }
+
+    pub(super) fn is_sorted(&self) -> bool {
+        self.sort.is_some()
+    }
+
+    /// The products that were evaluated for which time will change a condition, and when.
+    pub(super) fn due(&self) -> &[(ProductId, Timestamp)] {
+        &self.due
+    }
+
+    /// The sort key of a product, which pinned products do not have; `None` if it does not belong
+    /// to the collection.
+    pub(super) fn key(&self, child: &ChildId) -> Option<Option<String>> {
+        let key = self.products.get(child)?.clone();
+        Some(key.filter(|_| !self.is_pinned(child)))
+    }
+
+    pub(super) fn is_pinned(&self, child: &ChildId) -> bool {
+        self.named.pins.contains_key(&child.clone().into())
     }
 
     /// Keeps members that need no evaluation, with their sort keys.
@@ -329,7 +386,14 @@ impl<'a> Base<'a> {
     }
 
     /// Adds those of the given products that belong to the collection.
-    async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
+    pub(super) async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
+        self.add_registered(tx, ids).await?;
+        self.add_unregistered();
+        Ok(())
+    }
+
+    /// Adds those of the given products that are registered and belong to the collection.
+    pub(super) async fn add_registered(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let known: Vec<_> = ids.iter().cloned().collect();
         let due = Due::of_rules(tx, &self.rules, &known).await?;
         let memberships = Memberships::of(tx, &self.rules, &known).await?;
@@ -337,9 +401,7 @@ impl<'a> Base<'a> {
         products::each_of(tx, ids, &needs, |product| {
             self.evaluate_one(product, &due, &memberships)
         })
-        .await?;
-        self.add_unregistered();
-        Ok(())
+        .await
     }
 
     /// Evaluates the rules for one product: records its due time, and adds it if it belongs to the
@@ -352,11 +414,11 @@ impl<'a> Base<'a> {
     ) -> Result<()> {
         let moment = due.moment(&product.id);
         let facts = memberships.needed(product, moment, &self.needs);
-        let matches = self.rules.matches(self.id, &facts);
+        let matches = self.rules.matches(&self.id, &facts);
         let next = self.rules.next_change(&facts, moment);
         self.due.extend(next.map(|next| (product.id.clone(), next)));
         if self.named.product(&product.id).verdict(matches) {
-            let key = self.sort.map(|sort| sort.key(Some(product)));
+            let key = self.sort.as_ref().map(|sort| sort.key(Some(product)));
             self.products.insert(product.id.clone().into(), key);
         }
         Ok(())
@@ -364,16 +426,17 @@ impl<'a> Base<'a> {
 
     /// Adds the includes whose products are not registered. They have no facts to evaluate or to
     /// sort by.
-    fn add_unregistered(&mut self) {
+    pub(super) fn add_unregistered(&mut self) {
         for product in self.named.includes.difference(&self.named.excludes) {
-            let key = || self.sort.map(|sort| sort.key(None));
+            let key = || self.sort.as_ref().map(|sort| sort.key(None));
             let entry = self.products.entry(product.clone().into());
             entry.or_insert_with(key);
         }
     }
 
     /// The list in its final order, given the current list `old`.
-    fn in_order(mut self, old: &[ChildId]) -> Expected {
+    pub(super) fn in_order(&mut self, old: &[ChildId]) -> Expected {
+        let mut products = std::mem::take(&mut self.products);
         let mut pins: Vec<_> = self
             .named
             .pins
@@ -383,13 +446,13 @@ impl<'a> Base<'a> {
         pins.sort_unstable();
         let pins = pins.into_iter().filter_map(|(index, id)| {
             let id = ChildId::from(id.clone());
-            self.products.remove(&id).map(|_| (*index, id))
+            products.remove(&id).map(|_| (*index, id))
         });
         let pins: Vec<_> = pins.collect();
-        let mut list = Vec::with_capacity(self.products.len() + pins.len());
+        let mut list = Vec::with_capacity(products.len() + pins.len());
         let mut keys = HashMap::new();
         if self.sort.is_some() {
-            let sorted = self.products.into_iter();
+            let sorted = products.into_iter();
             let sorted = sorted.map(|(id, key)| (key.unwrap_or_default(), id));
             let mut sorted: Vec<_> = sorted.collect();
             sorted.sort_unstable();
@@ -401,10 +464,10 @@ impl<'a> Base<'a> {
         } else {
             list.extend(
                 old.iter()
-                    .filter(|id| self.products.remove(*id).is_some())
+                    .filter(|id| products.remove(*id).is_some())
                     .cloned(),
             );
-            list.extend(self.products.into_keys());
+            list.extend(products.into_keys());
         }
         let rest = list.len();
         let pins = pins.into_iter().zip(rest..);
@@ -420,7 +483,7 @@ impl<'a> Base<'a> {
         Expected {
             list,
             keys,
-            due: self.due,
+            due: std::mem::take(&mut self.due),
         }
     }
 }
@@ -493,7 +556,12 @@ async fn put_keys(
     let changed: Vec<(Member, _)> = changed
         .map(|(id, key)| ((collection.clone(), id.clone()), key))
         .collect();
-    keys::put(tx, changed.iter().map(|(member, key)| (member, *key))).await
+    keys::put(
+        tx,
+        keys::PRODUCTS,
+        changed.iter().map(|(member, key)| (member, *key)),
+    )
+    .await
 }
 
 fn too_many_products(max: usize) -> Error {

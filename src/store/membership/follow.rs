@@ -52,7 +52,8 @@ pub(super) type MembershipChanges = BTreeMap<CollectionId, BTreeMap<ProductId, b
 type Naming = HashMap<(CollectionId, ProductId), NamedFor>;
 
 /// What happens to a product in a list.
-enum Step {
+#[derive(Debug)]
+pub(super) enum Step {
     /// The product leaves the list.
     Leave,
     /// The product joins the list, with its sort key if the list is sorted and the product is not
@@ -63,7 +64,7 @@ enum Step {
 }
 
 /// What happens to each member or future member.
-type Steps = BTreeMap<Member, Step>;
+pub(super) type Steps = BTreeMap<Member, Step>;
 
 impl Locked {
     /// Updates the lists of smart collections for the products that changed in this unit.
@@ -401,7 +402,7 @@ impl Locked {
             let moving = steps.iter().filter(|((id, _), step)| {
                 rules.sorts.contains_key(id) && !matches!(step, Step::Join(_))
             });
-            keys::put(tx, moving.map(|(member, _)| (member, None))).await?;
+            keys::put(tx, keys::PRODUCTS, moving.map(|(member, _)| (member, None))).await?;
             keys::before(tx, keyed()).await?
         };
         let mutations = mutations(steps, &before);
@@ -413,7 +414,7 @@ impl Locked {
         let changed = applied.values().filter(|it| it.rows_written > 0).count();
         tx.with_ledger(|ledger| ledger.lists_followed(changed));
         // After the mutations, because the rows of new members must exist.
-        keys::put(tx, keyed()).await
+        keys::put(tx, keys::PRODUCTS, keyed()).await
     }
 }
 
@@ -667,7 +668,7 @@ fn key_of(
 
 /// The mutations that carry out the steps. `before` has the predecessors of products with sort
 /// keys; a product that is not in it goes first.
-fn mutations(
+pub(super) fn mutations(
     steps: &Steps,
     before: &HashMap<Member, ChildId>,
 ) -> BTreeMap<CollectionId, Vec<Mutation>> {

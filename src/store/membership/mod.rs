@@ -1,11 +1,13 @@
 //! Keeps the product lists of smart collections in line with their rules: when products change
 //! ([`follow`]) and when rules change ([`evaluate`]). [`rebuild`] repairs a damaged list. All of it
 //! happens when a unit of work is saved, in the same transaction, so committed lists are always
-//! correct.
+//! correct. For rules over very many products, a job builds the list first ([`next_list`]).
 
 mod evaluate;
 mod follow;
+mod next_list;
 mod rebuild;
 
 pub use evaluate::{Expected, expected};
 pub use follow::to_follow;
+pub use next_list::{CaughtUp, NextList, clear_other, is_needed};

@@ -30,7 +30,7 @@ impl Locked {
         }
         let list = ChildType::Product;
         let order = Children::uncached(tx, id, list).all().await?;
-        children::clear(tx, id, &[list]).await?;
+        children::clear(tx, id, Some(list)).await?;
         if let Some(entry) = self.collections.get_mut(id) {
             // The rows were just deleted, so the directory and the count from before no longer
             // hold.

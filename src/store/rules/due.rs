@@ -184,7 +184,9 @@ pub(in crate::store) async fn put(
 /// If the database fails.
 pub async fn put_earlier(tx: &Tx, products: &[(ProductId, Timestamp)]) -> Result<()> {
     let earlier = " WHERE excluded.due_time < due_evaluations.due_time";
-    let products: Vec<_> = products.iter().map(|(id, due)| (id, *due)).collect();
+    let mut products: Vec<_> = products.iter().map(|(id, due)| (id, *due)).collect();
+    // In the order in which all writers lock these rows.
+    products.sort_unstable();
     write(tx, &products, earlier).await
 }
 

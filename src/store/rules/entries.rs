@@ -43,6 +43,26 @@ pub struct Named {
     pub pins: BTreeMap<ProductId, u64>,
 }
 
+impl FromIterator<(ProductId, NamedFor)> for Named {
+    fn from_iter<I: IntoIterator<Item = (ProductId, NamedFor)>>(entries: I) -> Self {
+        let mut named = Self::default();
+        for (id, of) in entries {
+            if let Some(index) = of.pin {
+                named.pins.insert(id.clone(), index);
+            }
+            let sets = [
+                (of.include, &mut named.includes),
+                (of.absent, &mut named.absent),
+                (of.exclude, &mut named.excludes),
+            ];
+            for (_, set) in sets.into_iter().filter(|(is_in, _)| *is_in) {
+                set.insert(id.clone());
+            }
+        }
+        named
+    }
+}
+
 /// The rule entries of a collection for one product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamedFor {

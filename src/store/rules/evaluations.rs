@@ -1,5 +1,5 @@
 //! Evaluations of rules that are too large for one transaction, so that a job does them. The job
-//! collects candidate products in its job lists: those that match the new rules and those that
+//! collects products in its job lists: candidates, which matched the new rules, and those that
 //! change in the meantime. Until it finishes, the collection's list keeps following the old rules.
 
 use std::collections::HashMap;
@@ -30,6 +30,9 @@ pub struct Evaluation {
     pub last: Option<ProductId>,
     /// How many products are done, and how many there are.
     pub progress: Progress,
+    /// Whether the order of the list or its rule entries changed since the job began to build the
+    /// next list.
+    pub outdated: bool,
 }
 
 /// The running evaluation of a collection's rules, if any.
@@ -103,6 +106,7 @@ pub(in crate::store) async fn begin(tx: &Tx, before: &Collection, total: u64) ->
         last_product: Set(String::new()),
         done: Set(0),
         total: Set(count_to_row(total)),
+        outdated: Set(false),
     };
     row::Entity::insert(row)
         .exec_without_returning(tx.db())
@@ -128,7 +132,26 @@ pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) ->
     Ok(())
 }
 
-/// Removes the evaluation of a collection's rules and its job, if there is one.
+/// Records whether the order of a list or its rule entries changed since the job that evaluates the
+/// collection's rules, if there is one, began to build the next list.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_outdated(tx: &Tx, id: &CollectionId, outdated: bool) -> Result<()> {
+    row::Entity::update_many()
+        .set(row::ActiveModel {
+            outdated: Set(outdated),
+            ..row::ActiveModel::default()
+        })
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::CollectionId.eq(id.as_str()))
+        .exec(tx.db())
+        .await?;
+    Ok(())
+}
+
+/// Removes the evaluation of a collection's rules, if there is one. Its job then removes what it
+/// left.
 ///
 /// # Errors
 /// If the database fails.
@@ -139,7 +162,7 @@ pub async fn end(tx: &Tx, id: &CollectionId) -> Result<()> {
     row::Entity::delete_by_id((tx.tenant().to_owned(), id.to_string()))
         .exec(tx.db())
         .await?;
-    jobs::remove(tx, &evaluation.job).await
+    jobs::clean_up(tx, &evaluation.job, id).await
 }
 
 fn decode(row: row::Model) -> Result<Evaluation> {
@@ -154,6 +177,7 @@ fn decode(row: row::Model) -> Result<Evaluation> {
         kind: encoded::kind(cell("rules"), is_smart, row.rules.as_deref())?,
         sort: encoded::sort(cell("sort"), &row.sort)?,
         job: row.job_id,
+        outdated: row.outdated,
         last: (!row.last_product.is_empty()).then(|| ProductId::trusted(row.last_product)),
         progress: Progress {
             done: count_from_row(row.done),

@@ -6,17 +6,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
-    QuerySelect as _, Statement, sea_query::ExprTrait as _,
+    QuerySelect as _, Statement,
+    sea_query::{Expr, ExprTrait as _},
 };
-use serde::Serialize;
 
 use crate::{
     domain::{ChildId, ChildType, CollectionId, Error, ProductId, Result},
-    store::{children::list_code, entity::member, tx::Tx},
+    store::{
+        children::{Lists, Sql},
+        entity::member,
+        tx::Tx,
+    },
 };
 
 /// A collection and a product in its product list.
 pub(in crate::store) type Member = (CollectionId, ChildId);
+
+/// The lists that have sort keys.
+pub(in crate::store) const PRODUCTS: Lists = Lists::Current(ChildType::Product);
 
 /// One value per child, grouped by collection id. Serialized as the JSON parameter of a statement.
 type Each<'a, T> = BTreeMap<&'a str, Vec<(&'a str, T)>>;
@@ -31,12 +38,27 @@ pub(in crate::store) async fn memberships(
     // members of the tenant for each product.
     const SQLITE: &str = "SELECT collection_id, child_id, sort_key FROM json_each($2) AS wanted \
         CROSS JOIN members INDEXED BY members_parents \
-        WHERE tenant_id = $1 AND list = 1 AND child_id = wanted.value";
+        WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
+        AND list = CASE WHEN EXISTS (SELECT 1 FROM switched_lists AS switched \
+        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id) \
+        THEN 3 ELSE 1 END";
     const POSTGRES: &str = "SELECT found.* FROM json_array_elements_text($2::json) \
         AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
-        WHERE tenant_id = $1 AND list = 1 AND child_id = wanted.value OFFSET 0) AS found";
+        WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
+        AND list = CASE WHEN EXISTS (SELECT 1 FROM switched_lists AS switched \
+        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id) \
+        THEN 3 ELSE 1 END \
+        OFFSET 0) AS found";
     let ids: BTreeSet<_> = products.iter().map(ProductId::as_str).collect();
-    let statement = statement(tx, SQLITE, POSTGRES, &ids)?;
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
+    let values = [tx.tenant().into(), ids.into()];
+    let statement = Statement::from_sql_and_values(backend, sql, values);
     let mut found = HashMap::new();
     for row in tx.db().query_all_raw(statement).await? {
         let collection: String = row.try_get_by_index(0)?;
@@ -58,7 +80,11 @@ pub(in crate::store) async fn of_collection(
         .column(member::Column::SortKey)
         .filter(member::Column::TenantId.eq(tx.tenant()))
         .filter(member::Column::CollectionId.eq(id.as_str()))
-        .filter(member::Column::List.eq(list_code(ChildType::Product)))
+        .filter(
+            member::Column::List
+                .into_expr()
+                .eq(PRODUCTS.code(tx, Expr::value(id.as_str()))),
+        )
         .filter(member::Column::SortKey.into_expr().is_not_null())
         .into_tuple()
         .all(tx.db())
@@ -70,29 +96,32 @@ pub(in crate::store) async fn of_collection(
 /// Sets or clears the sort keys of members. The members must exist.
 pub(in crate::store) async fn put<'a>(
     tx: &Tx,
+    list: Lists,
     keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
 ) -> Result<()> {
     // Every row exists, so this only ever takes the ON CONFLICT branch, which finds each row by its
     // primary key. SQLite needs `WHERE true` to parse ON CONFLICT after a SELECT.
-    const SQLITE: &str = "INSERT INTO members \
-        (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
-        SELECT $1, lists.key, 1, one.value ->> 0, 0, one.value ->> 1 \
-        FROM json_each($2) AS lists CROSS JOIN json_each(lists.value) AS one WHERE true \
-        ON CONFLICT (tenant_id, collection_id, list, child_id) \
-        DO UPDATE SET sort_key = excluded.sort_key";
-    const POSTGRES: &str = "INSERT INTO members \
-        (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
-        SELECT $1, lists.key, 1, one.value ->> 0, 0, one.value ->> 1 \
-        FROM json_each($2::json) AS lists, json_array_elements(lists.value) AS one(value) \
-        ON CONFLICT (tenant_id, collection_id, list, child_id) \
-        DO UPDATE SET sort_key = excluded.sort_key";
+    const PUT: Sql = Sql {
+        sqlite: "INSERT INTO members \
+            (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
+            SELECT $1, lists.key, lists.code, one.value ->> 0, 0, one.value ->> 1 \
+            FROM lists CROSS JOIN json_each(lists.value) AS one WHERE true \
+            ON CONFLICT (tenant_id, collection_id, list, child_id) \
+            DO UPDATE SET sort_key = excluded.sort_key",
+        postgres: "INSERT INTO members \
+            (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
+            SELECT $1, lists.key, lists.code, one.value ->> 0, 0, one.value ->> 1 \
+            FROM lists, json_array_elements(lists.value) AS one(value) \
+            ON CONFLICT (tenant_id, collection_id, list, child_id) \
+            DO UPDATE SET sort_key = excluded.sort_key",
+    };
     let rows = each(keys);
     if rows.is_empty() {
         return Ok(());
     }
     // The member rows themselves may still be buffered, and this statement needs them.
     tx.db().flush().await?;
-    let statement = statement(tx, SQLITE, POSTGRES, &rows)?;
+    let statement = PUT.statement(tx, list, &rows, None)?;
     tx.db().execute_raw(statement).await?;
     Ok(())
 }
@@ -103,23 +132,25 @@ pub(in crate::store) async fn before<'a>(
     tx: &Tx,
     keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
 ) -> Result<HashMap<Member, ChildId>> {
-    const SQLITE: &str = "SELECT lists.key, one.value ->> 0, (\
-        SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
-        AND list = 1 AND sort_key IS NOT NULL \
-        AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
-        ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
-        FROM json_each($2) AS lists CROSS JOIN json_each(lists.value) AS one";
-    const POSTGRES: &str = "SELECT lists.key, one.value ->> 0, (\
-        SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
-        AND list = 1 AND sort_key IS NOT NULL \
-        AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
-        ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
-        FROM json_each($2::json) AS lists, json_array_elements(lists.value) AS one(value)";
+    const BEFORE: Sql = Sql {
+        sqlite: "SELECT lists.key, one.value ->> 0, (\
+            SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
+            AND list = lists.code AND sort_key IS NOT NULL \
+            AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
+            ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
+            FROM lists CROSS JOIN json_each(lists.value) AS one",
+        postgres: "SELECT lists.key, one.value ->> 0, (\
+            SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
+            AND list = lists.code AND sort_key IS NOT NULL \
+            AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
+            ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
+            FROM lists, json_array_elements(lists.value) AS one(value)",
+    };
     let rows = each(keys);
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let statement = statement(tx, SQLITE, POSTGRES, &rows)?;
+    let statement = BEFORE.statement(tx, PRODUCTS, &rows, None)?;
     let mut found = HashMap::new();
     for row in tx.db().query_all_raw(statement).await? {
         let collection: String = row.try_get_by_index(0)?;
@@ -143,16 +174,4 @@ fn each<'a>(
         rows.push((child.as_str(), key));
     }
     rows
-}
-
-fn statement(tx: &Tx, sqlite: &str, postgres: &str, rows: &impl Serialize) -> Result<Statement> {
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        postgres
-    } else {
-        sqlite
-    };
-    let rows = serde_json::to_string(rows).map_err(Error::internal)?;
-    let values = [tx.tenant().into(), rows.into()];
-    Ok(Statement::from_sql_and_values(backend, sql, values))
 }
