@@ -6,7 +6,7 @@
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, EntityTrait as _, Select,
-    sea_query::{CaseStatement, Condition, Expr, ExprTrait as _, Query},
+    sea_query::{Condition, Expr, ExprTrait as _, Func, Query},
 };
 
 use crate::{
@@ -74,8 +74,9 @@ impl From<ChildType> for Lists {
 
 /// The code of the current list of products.
 fn current(tenant: Expr, collection: Expr) -> Expr {
+    let [first, second] = PRODUCTS;
     let switched = Query::select()
-        .expr(Expr::value(1))
+        .expr(Expr::value(second))
         .from(switched_list::Entity)
         .and_where(switched_list::Column::TenantId.into_expr().eq(tenant))
         .and_where(
@@ -84,9 +85,9 @@ fn current(tenant: Expr, collection: Expr) -> Expr {
                 .eq(collection),
         )
         .to_owned();
-    let [first, second] = PRODUCTS;
-    let code = CaseStatement::new().case(Expr::exists(switched), second);
-    code.finally(first).into()
+    // Not EXISTS, for which PostgreSQL may read all switched lists of the tenant into a hash table.
+    let switched = Expr::SubQuery(None, Box::new(switched.into()));
+    Func::coalesce([switched, Expr::value(first)]).into()
 }
 
 /// The conditions that a member is in a current list of products, one for each code, for statements

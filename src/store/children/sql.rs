@@ -23,12 +23,12 @@ pub(in crate::store) struct Sql {
 /// per collection id. MATERIALIZED looks up the code once per list, not once per child.
 const LISTS: Sql = Sql {
     sqlite: "WITH lists AS MATERIALIZED (SELECT each.key, each.value, CASE $2 WHEN 0 THEN \
-        CASE WHEN EXISTS (SELECT 1 FROM switched_lists WHERE tenant_id = $1 \
-        AND collection_id = each.key) THEN 3 ELSE 1 END ELSE $2 END AS code \
+        coalesce((SELECT 3 FROM switched_lists WHERE tenant_id = $1 \
+        AND collection_id = each.key), 1) ELSE $2 END AS code \
         FROM json_each($3) AS each) ",
     postgres: "WITH lists AS MATERIALIZED (SELECT each.key, each.value, \
-        (CASE $2::smallint WHEN 0 THEN CASE WHEN EXISTS (SELECT 1 FROM switched_lists \
-        WHERE tenant_id = $1 AND collection_id = each.key) THEN 3 ELSE 1 END \
+        (CASE $2::smallint WHEN 0 THEN coalesce((SELECT 3 FROM switched_lists \
+        WHERE tenant_id = $1 AND collection_id = each.key), 1) \
         ELSE $2::smallint END)::smallint AS code FROM json_each($3::json) AS each) ",
 };
 

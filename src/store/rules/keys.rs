@@ -39,15 +39,13 @@ pub(in crate::store) async fn memberships(
     const SQLITE: &str = "SELECT collection_id, child_id, sort_key FROM json_each($2) AS wanted \
         CROSS JOIN members INDEXED BY members_parents \
         WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
-        AND list = CASE WHEN EXISTS (SELECT 1 FROM switched_lists AS switched \
-        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id) \
-        THEN 3 ELSE 1 END";
+        AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
+        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1)";
     const POSTGRES: &str = "SELECT found.* FROM json_array_elements_text($2::json) \
         AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
         WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
-        AND list = CASE WHEN EXISTS (SELECT 1 FROM switched_lists AS switched \
-        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id) \
-        THEN 3 ELSE 1 END \
+        AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
+        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1) \
         OFFSET 0) AS found";
     let ids: BTreeSet<_> = products.iter().map(ProductId::as_str).collect();
     let backend = tx.db().get_database_backend();
