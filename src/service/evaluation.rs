@@ -254,7 +254,7 @@ async fn begin(tx: &Tx, job: &Job, id: &CollectionId, settings: &Settings) -> Re
 /// `None` if the job has nothing left to do.
 async fn clear(tx: &Tx, job: &Job, id: &CollectionId, size: usize) -> Result<Option<bool>> {
     tx.lock(LockSet::linked(id)).await?;
-    if !membership::is_needed(tx, job, id).await? {
+    if membership::evaluation_of(tx, job, id).await?.is_none() {
         return Ok(None);
     }
     let has_more = membership::clear_other(tx, id, size).await?;
@@ -284,13 +284,14 @@ async fn catch_up(
     settings: &Settings,
 ) -> Result<Option<CaughtUp>> {
     let mut locked = tx.lock(LockSet::of_rules(next.collection())).await?;
-    if !membership::is_needed(tx, job, next.collection()).await? {
+    let evaluation = membership::evaluation_of(tx, job, next.collection()).await?;
+    let Some(evaluation) = evaluation else {
         return Ok(None);
-    }
+    };
     // Only after locking the rules: whoever changes them removes this job while holding that lock,
     // and both must lock the rules and the job in the same order.
     jobs::renew(tx, job).await?;
-    let caught_up = locked.catch_up(tx, job, next, size).await?;
+    let caught_up = locked.catch_up(tx, (job, &evaluation), next, size).await?;
     if caught_up.is_none() {
         locked.save(tx, &settings.default_locale).await?;
     }

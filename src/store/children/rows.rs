@@ -26,10 +26,12 @@ use crate::{
 impl Children<'_> {
     /// The condition that a row belongs to this list, on the columns that all keys start with.
     fn key<C: ColumnTrait>(self, [tenant, collection, list]: [C; 3]) -> Condition {
+        let id = Expr::value(self.collection.as_str());
+        let code = Lists::from(self.list).code(self.tx, id);
         Condition::all()
             .add(tenant.eq(self.tx.tenant()))
             .add(collection.eq(self.collection.as_str()))
-            .add(list.into_expr().eq(Lists::from(self.list).code(self.tx, Expr::value(self.collection.as_str()))))
+            .add(list.into_expr().eq(code))
     }
 
     fn content_key(self) -> Condition {

@@ -29,7 +29,8 @@ use crate::{
         lock::{LockSet, Locked},
         lock_entry::{EvaluationScope, Mutated},
         rules::{
-            due, entries, evaluations,
+            due, entries,
+            evaluations::{self, Evaluation},
             keys::{self, Member},
         },
         tx::Tx,
@@ -152,7 +153,7 @@ impl NextList {
     pub async fn write(&self, tx: &Tx, job: &Job, count: usize) -> Result<Option<Written>> {
         let id = self.collection();
         tx.lock(LockSet::linked(id)).await?;
-        if !is_needed(tx, job, id).await? {
+        if evaluation_of(tx, job, id).await?.is_none() {
             return Ok(None);
         }
         let some: Vec<_> = self.unwritten.iter().take(count).cloned().collect();
@@ -348,13 +349,12 @@ impl Locked {
     pub async fn catch_up(
         &mut self,
         tx: &Tx,
-        job: &Job,
+        (job, evaluation): (&Job, &Evaluation),
         next: &NextList,
         count: usize,
     ) -> Result<Option<CaughtUp>> {
         let id = next.collection();
-        let is_outdated = evaluations::get(tx, id).await?.is_none_or(|it| it.outdated);
-        if is_outdated || self.is_named(id) {
+        if evaluation.outdated || self.is_named(id) {
             self.finish_evaluation(id);
             return Ok(None);
         }
@@ -399,21 +399,22 @@ impl Locked {
     }
 }
 
-/// Whether the collection's rules are still to be evaluated by this job. The collection must be
+/// The evaluation of the collection's rules, if this job still has to do it. The collection must be
 /// locked.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn is_needed(tx: &Tx, job: &Job, id: &CollectionId) -> Result<bool> {
+pub async fn evaluation_of(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Evaluation>> {
     if !jobs::is_ours(tx, job).await? {
-        return Ok(false);
+        return Ok(None);
     }
     let evaluation = evaluations::get(tx, id).await?;
-    if evaluation.is_none_or(|it| it.job != job.id) {
-        return Ok(false);
-    }
+    let Some(evaluation) = evaluation.filter(|it| it.job == job.id) else {
+        return Ok(None);
+    };
     let collection = collections::get(tx, id).await?;
-    Ok(collection.is_some_and(|it| it.rules_state == RulesState::Evaluating))
+    let is_evaluating = collection.is_some_and(|it| it.rules_state == RulesState::Evaluating);
+    Ok(is_evaluating.then_some(evaluation))
 }
 
 /// Deletes some of the list of products that is not the current one. Returns whether there may be

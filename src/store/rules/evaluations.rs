@@ -119,17 +119,12 @@ pub(in crate::store) async fn begin(tx: &Tx, before: &Collection, total: u64) ->
 /// # Errors
 /// If the database fails.
 pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) -> Result<()> {
-    row::Entity::update_many()
-        .set(row::ActiveModel {
-            last_product: Set(last.to_string()),
-            done: Set(count_to_row(done)),
-            ..row::ActiveModel::default()
-        })
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::CollectionId.eq(id.as_str()))
-        .exec(tx.db())
-        .await?;
-    Ok(())
+    let changes = row::ActiveModel {
+        last_product: Set(last.to_string()),
+        done: Set(count_to_row(done)),
+        ..row::ActiveModel::default()
+    };
+    update(tx, id, changes).await
 }
 
 /// Records whether the order of a list or its rule entries changed since the job that evaluates the
@@ -138,11 +133,16 @@ pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) ->
 /// # Errors
 /// If the database fails.
 pub async fn set_outdated(tx: &Tx, id: &CollectionId, outdated: bool) -> Result<()> {
+    let changes = row::ActiveModel {
+        outdated: Set(outdated),
+        ..row::ActiveModel::default()
+    };
+    update(tx, id, changes).await
+}
+
+async fn update(tx: &Tx, id: &CollectionId, changes: row::ActiveModel) -> Result<()> {
     row::Entity::update_many()
-        .set(row::ActiveModel {
-            outdated: Set(outdated),
-            ..row::ActiveModel::default()
-        })
+        .set(changes)
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::CollectionId.eq(id.as_str()))
         .exec(tx.db())
