@@ -116,7 +116,7 @@ impl Service {
             };
             let is_search =
                 command.scan.is_some() || listing::is_search(filter, &command.order, &start);
-            let mut turn = self.search_turn(is_search).await;
+            let mut turn = self.search_turn(is_search, &reading).await;
             let mut tx = self.store.read(&reading).await?;
             if let (Some(ids), true) = (&filter.ids, command.all_there) {
                 check_all_there(&tx, ids).await?;
@@ -151,7 +151,7 @@ impl Service {
                 // Release the connection and the permission to search while waiting for memory.
                 drop((tx, turn));
                 self.settings.memory.reserve(bytes).await?;
-                turn = self.search_turn(is_search).await;
+                turn = self.search_turn(is_search, &reading).await;
                 tx = self.store.read_on(&reading).await?;
                 (listed, total, fit, _) = list(&tx).await?;
             }

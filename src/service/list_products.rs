@@ -107,7 +107,7 @@ impl Service {
             let is_part = is_of_one_list(&filter, &start, command.slug.as_ref())
                 && !command.include_descendants;
             let is_search = command.scan.is_some() || filter.ids.is_none() && !is_part;
-            let turn = self.search_turn(is_search).await;
+            let turn = self.search_turn(is_search, &reading).await;
             let mut tx = self.store.read(&reading).await?;
             if let Some(slug) = &command.slug {
                 let found = collections::get_by_slug(&tx, slug).await?;

@@ -44,17 +44,15 @@ mod upsert_products;
 
 use std::collections::HashMap;
 
-use tokio::sync::SemaphorePermit;
-
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, DetailsChanges,
-        EntryCounts, FieldPath, Limits, Lineage, Locale, Locales, Product, ProductId, Result,
-        RootNames, Timestamp, Violations, child_ids, image::ImagePart,
+        EntryCounts, FieldPath, Limits, Lineage, Locale, Locales, Product, ProductId, Reading,
+        Result, RootNames, Timestamp, Violations, child_ids, image::ImagePart,
     },
     memory::Memory,
     store::{
-        Store, Tx,
+        Permit, Store, Tx,
         children::Children,
         collections, lineage,
         rules::{RuleLimits, entries, evaluations},
@@ -157,9 +155,9 @@ impl Service {
     }
 
     /// Waits for permission to search, if the request is a search.
-    async fn search_turn(&self, is_search: bool) -> Option<SemaphorePermit<'_>> {
+    async fn search_turn(&self, is_search: bool, reading: &Reading) -> Option<Permit> {
         if is_search {
-            self.store.search().await
+            Some(self.store.search(reading).await)
         } else {
             None
         }

@@ -83,7 +83,7 @@ impl Service {
             let mut violations = Violations::default();
             command.rules.check(limits, &mut violations);
             violations.finish()?;
-            let _turn = self.search_turn(true).await;
+            let _turn = self.search_turn(true, &reading).await;
             let tx = self.store.read(&reading).await?;
             let compared = match &command.collection {
                 None => None,

@@ -1,4 +1,5 @@
-//! A single connection, in a transaction or for standalone statements.
+//! A single connection, in a transaction or for standalone statements. Tenants that wait for one
+//! take turns.
 //!
 //! `SeaORM` builds the statements and decodes the rows, but transactions are begun here: BEGIN
 //! takes a single round trip only if the same message sets the isolation level.
@@ -22,6 +23,9 @@ use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::Mutex;
 
+use super::permits::{Permit, Permits};
+use crate::domain::TenantId;
+
 /// How long a connection may stay out of its pool. The pool tests each connection that is returned,
 /// which takes as long as a lookup.
 pub(super) const MAX_UNPOOLED: Duration = Duration::from_secs(1);
@@ -31,6 +35,7 @@ pub(super) const MAX_UNPOOLED: Duration = Duration::from_secs(1);
 pub(super) struct Source {
     pool: Pools,
     unpooled: Arc<StdMutex<Unpooled>>,
+    permits: Permits,
     cancelled: Cancelled,
 }
 
@@ -95,9 +100,8 @@ enum Pools {
 #[derive(Debug, Default)]
 struct Unpooled {
     idle: Vec<(Held, Instant)>,
-    /// How many tasks are waiting for a connection. While there are any, returned connections go to
-    /// the pool, which serves them.
-    waiting: usize,
+    /// Whether the pool is to be closed.
+    is_closing: bool,
 }
 
 /// A connection. If it is dropped inside a transaction, the transaction is rolled back.
@@ -108,6 +112,8 @@ pub(super) struct Connection {
     since: Instant,
     /// `None` once the transaction has ended.
     held: Mutex<Option<Held>>,
+    /// Declared last, so that the connection is returned before the next one is served.
+    _permit: Permit,
 }
 
 #[derive(Debug)]
@@ -128,50 +134,48 @@ impl<DB: Database> Drop for Open<DB> {
     }
 }
 
-/// Counts a task that waits for a connection, until it is dropped.
-struct Waiting<'a>(&'a Source);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.unpooled().waiting -= 1;
-    }
-}
-
 impl Source {
-    pub(super) fn sqlite(pool: &Pool<Sqlite>) -> Self {
+    /// The pool must have `max` connections.
+    pub(super) fn sqlite(pool: &Pool<Sqlite>, max: u32) -> Self {
         // The SQLite driver rolls back cancelled BEGINs itself.
-        Self::of(Pools::Sqlite(pool.clone()), Cancelled::default())
+        Self::of(Pools::Sqlite(pool.clone()), max, Cancelled::default())
     }
 
-    pub(super) fn postgres(pool: &Pool<Postgres>, cancelled: Cancelled) -> Self {
-        Self::of(Pools::Postgres(pool.clone()), cancelled)
+    /// The pool must have `max` connections.
+    pub(super) fn postgres(pool: &Pool<Postgres>, max: u32, cancelled: Cancelled) -> Self {
+        Self::of(Pools::Postgres(pool.clone()), max, cancelled)
     }
 
-    fn of(pool: Pools, cancelled: Cancelled) -> Self {
+    fn of(pool: Pools, max: u32, cancelled: Cancelled) -> Self {
         Self {
             pool,
             unpooled: Arc::default(),
+            permits: Permits::new(max as usize),
             cancelled,
         }
     }
 
-    /// A connection for standalone statements.
-    pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
-        let (unpooled, _waiting) = self.take();
-        if let Some((held, since)) = unpooled {
-            return Ok(self.connection(held, since));
+    /// A connection for standalone statements of a tenant.
+    pub(super) async fn acquire(&self, tenant: Option<&TenantId>) -> Result<Connection, DbErr> {
+        let permit = self.permits.acquire(tenant).await;
+        if let Some((held, since)) = self.take() {
+            return Ok(self.connection(held, since, permit));
         }
         let held = match &self.pool {
             Pools::Sqlite(pool) => pool.acquire().await.map(Open).map(Held::Sqlite),
             Pools::Postgres(pool) => pool.acquire().await.map(Open).map(Held::Postgres),
         };
-        Ok(self.connection(held.map_err(not_connected)?, Instant::now()))
+        Ok(self.connection(held.map_err(not_connected)?, Instant::now(), permit))
     }
 
-    /// A connection in a transaction that the SQL text `begin` begins. The text may also change
-    /// settings.
-    pub(super) async fn begin(&self, begin: &str) -> Result<Connection, DbErr> {
-        let connection = self.acquire().await?;
+    /// A connection in a transaction of a tenant that the SQL text `begin` begins. The text may also
+    /// change settings.
+    pub(super) async fn begin(
+        &self,
+        begin: &str,
+        tenant: Option<&TenantId>,
+    ) -> Result<Connection, DbErr> {
+        let connection = self.acquire(tenant).await?;
         let begin = Some(AssertSqlSafe(begin.to_owned()).into_sql_str());
         let begun = match &mut *connection.held.lock().await {
             Some(Held::Sqlite(Open(open))) => {
@@ -187,8 +191,8 @@ impl Source {
         Ok(connection)
     }
 
-    /// Returns a connection without an open transaction. It is kept for reuse, unless somebody is
-    /// waiting for one or the pool has not tested it for a while.
+    /// Returns a connection without an open transaction. It is kept for reuse, unless the pool has
+    /// not tested it for a while or is to be closed.
     pub(super) fn give_back(&self, connection: Connection) {
         if let Some(held) = connection.held.into_inner() {
             self.keep(held, connection.since);
@@ -197,7 +201,7 @@ impl Source {
 
     fn keep(&self, held: Held, since: Instant) {
         let mut unpooled = self.unpooled();
-        if unpooled.waiting == 0 && since.elapsed() < MAX_UNPOOLED {
+        if !unpooled.is_closing && since.elapsed() < MAX_UNPOOLED {
             unpooled.idle.push((held, since));
         }
     }
@@ -212,30 +216,29 @@ impl Source {
     /// Stops keeping connections out of the pool, because closing the pool waits for all of them,
     /// including those that are returned later.
     pub(super) fn keep_none(&self) {
-        self.unpooled().waiting += 1;
+        self.unpooled().is_closing = true;
         self.release(Duration::ZERO);
     }
 
-    /// Takes a kept connection, if there is one, and counts the caller as waiting.
-    fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
+    /// Takes a kept connection, if there is one.
+    fn take(&self) -> Option<(Held, Instant)> {
         let mut unpooled = self.unpooled();
-        unpooled.waiting += 1;
         // Connections that are too old return to the pool when the iterator drops them, and the
         // pool may hand them out again at once.
         let mut idle = std::iter::from_fn(|| unpooled.idle.pop());
-        let fresh = idle.find(|(_, since)| since.elapsed() < MAX_UNPOOLED);
-        (fresh, Waiting(self))
+        idle.find(|(_, since)| since.elapsed() < MAX_UNPOOLED)
     }
 
     fn unpooled(&self) -> MutexGuard<'_, Unpooled> {
         self.unpooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connection(&self, held: Held, since: Instant) -> Connection {
+    fn connection(&self, held: Held, since: Instant, permit: Permit) -> Connection {
         Connection {
             source: self.clone(),
             since,
             held: Mutex::new(Some(held)),
+            _permit: permit,
         }
     }
 

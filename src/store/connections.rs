@@ -27,7 +27,10 @@ use super::{
     error::is_dead,
     observer::{Observer, Summary},
 };
-use crate::telemetry::metrics::{self, GaugeGuard, Pool};
+use crate::{
+    domain::TenantId,
+    telemetry::metrics::{self, GaugeGuard, Pool},
+};
 
 /// A pool of connections to the database. Clones share it.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub(super) struct Connections {
     /// The timeout for a connection and its first response.
     acquire_timeout: Duration,
     observer: Observer,
+    /// The tenant that statements and transactions are for; see [`Self::for_tenant`].
+    tenant: Option<TenantId>,
     /// The task that updates the password for later connections; it ends when all clones are
     /// dropped.
     _current: Option<Arc<JoinSet<()>>>,
@@ -89,14 +94,14 @@ impl Connections {
     ) -> Self {
         let (source, write, snapshot) = if pool.get_database_backend() == DbBackend::Postgres {
             (
-                Source::postgres(pool.get_postgres_connection_pool(), cancelled),
+                Source::postgres(pool.get_postgres_connection_pool(), max, cancelled),
                 "BEGIN",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             )
         } else {
             // IMMEDIATE takes the write lock at once: a transaction that began by reading could not
             // take it later if another one wrote in the meantime.
-            let source = Source::sqlite(pool.get_sqlite_connection_pool());
+            let source = Source::sqlite(pool.get_sqlite_connection_pool(), max);
             (source, "BEGIN IMMEDIATE", "BEGIN")
         };
         Self {
@@ -109,6 +114,7 @@ impl Connections {
             max,
             acquire_timeout,
             observer,
+            tenant: None,
             _current: None,
         }
     }
@@ -118,6 +124,15 @@ impl Connections {
         Self {
             _current: task,
             ..self
+        }
+    }
+
+    /// The same for statements and transactions of a tenant: tenants that wait for connections take
+    /// turns.
+    pub(super) fn for_tenant(&self, tenant: &TenantId) -> Self {
+        Self {
+            tenant: Some(tenant.clone()),
+            ..self.clone()
         }
     }
 
@@ -186,16 +201,17 @@ impl Connections {
             Begin::Write => &self.write,
             Begin::Snapshot => &self.snapshot,
         };
+        let tenant = self.tenant.as_ref();
         let start = Instant::now();
         let waiting = GaugeGuard::waiting(self.name);
         let begun = timeout(self.acquire_timeout, async {
             for _ in 0..self.max {
-                match self.source.begin(begin).await {
+                match self.source.begin(begin, tenant).await {
                     Err(error) if is_dead(&error) => {}
                     begun => return begun,
                 }
             }
-            self.source.begin(begin).await
+            self.source.begin(begin, tenant).await
         });
         let begun = begun.await.unwrap_or_else(|_| Err(silent()));
         drop(waiting);
@@ -243,9 +259,9 @@ impl Connections {
         let start = Instant::now();
         let waiting = GaugeGuard::waiting(self.name);
         let connection = if self.prelude.is_some() {
-            self.source.begin(&self.write).await
+            self.source.begin(&self.write, self.tenant.as_ref()).await
         } else {
-            self.source.acquire().await
+            self.source.acquire(self.tenant.as_ref()).await
         };
         drop(waiting);
         let took = connection.is_ok().then(|| start.elapsed());

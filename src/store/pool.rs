@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Span;
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
     ledger::Ledger,
     lock_set::LockSet,
     observer::Summary,
+    permits::{Permit, Permits},
     replica::Replica,
     rules::memory::{RuleLimits, RuleSets},
     statements::Statements,
@@ -68,7 +68,7 @@ pub struct Store {
     /// Checks whether cached reads are still valid.
     validity: Validity,
     /// Limits concurrent searches, each of which reads more than it returns.
-    searches: Arc<Semaphore>,
+    searches: Permits,
     /// A hot standby of PostgreSQL, for reads that may be stale.
     pub(super) replica: Option<Replica>,
     /// The path of SQLite's write-ahead log.
@@ -105,7 +105,7 @@ impl Store {
             rules: RuleSets::new(),
             rule_limits: RuleLimits::default(),
             validity,
-            searches: Arc::new(Semaphore::new(SEARCHES)),
+            searches: Permits::new(SEARCHES),
             replica: None,
             wal: match &database.place {
                 DatabasePlace::File(path) => {
@@ -136,7 +136,7 @@ impl Store {
     /// The same with another limit on concurrent searches.
     #[must_use]
     pub fn with_searches(mut self, count: usize) -> Self {
-        self.searches = Arc::new(Semaphore::new(count));
+        self.searches = Permits::new(count);
         self
     }
 
@@ -197,9 +197,8 @@ impl Store {
     /// Waits for permission to run a search, which reads more than it returns. Call this before
     /// acquiring a connection, so that waiting searches do not take connections from simple
     /// lookups.
-    pub async fn search(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed, so this never fails.
-        self.searches.acquire().await.ok()
+    pub async fn search(&self, reading: &Reading) -> Permit {
+        self.searches.acquire(Some(reading.tenant())).await
     }
 
     /// Begins another snapshot for a request that already counted against the rate limit.
@@ -232,7 +231,7 @@ impl Store {
         request::set_tenant(tenant.as_str());
         let mut tx = self
             .session(
-                Statements::Alone(Box::new(self.reader.clone())),
+                Statements::Alone(Box::new(self.reader.for_tenant(&tenant))),
                 false,
                 None,
             )
@@ -271,7 +270,7 @@ impl Store {
 
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
         request::set_tenant(tenant.as_str());
-        let db = Statements::begin(&self.reader, Begin::Snapshot).await?;
+        let db = Statements::begin(&self.reader.for_tenant(&tenant), Begin::Snapshot).await?;
         Ok(self.session(db, true, None).unit(tenant))
     }
 
@@ -353,10 +352,13 @@ impl Store {
     {
         let (db, turn) = match &self.group {
             Some(group) => {
-                let (db, turn) = group.turn(alone).await?;
+                let (db, turn) = group.turn(writing.tenant().clone(), alone).await?;
                 (db, Some(turn))
             }
-            None => (Statements::begin(&self.writer, Begin::Write).await?, None),
+            None => {
+                let writer = self.writer.for_tenant(writing.tenant());
+                (Statements::begin(&writer, Begin::Write).await?, None)
+            }
         };
         let group_directories = turn
             .as_ref()

@@ -48,7 +48,7 @@ pub(super) struct Replica(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    connections: Connections,
+    pub(super) connections: Connections,
     /// The key of this server's heartbeat row.
     server: String,
     /// The start of this server, from which heartbeats are counted.
@@ -131,9 +131,12 @@ impl Inner {
     }
 
     /// A snapshot of the replica, and the time as of which it is current; `None` if this server's
-    /// first heartbeat has not arrived.
-    pub(super) async fn snapshot(&self) -> Result<(Statements, Option<Instant>), Unusable> {
-        let db = Statements::begin(&self.connections, Begin::Snapshot).await?;
+    /// first heartbeat has not arrived. `connections` are those of the replica.
+    pub(super) async fn snapshot(
+        &self,
+        connections: &Connections,
+    ) -> Result<(Statements, Option<Instant>), Unusable> {
+        let db = Statements::begin(connections, Begin::Snapshot).await?;
         let backend = db.get_database_backend();
         let server = self.server.as_str().into();
         let statement = Statement::from_sql_and_values(backend, SQL, [server]);
@@ -156,7 +159,7 @@ impl Inner {
     pub(super) async fn check(&self) {
         let resting = self.state().resting;
         if resting.is_none_or(|until| until <= Instant::now()) {
-            match timeout(self.read_timeout, self.snapshot()).await {
+            match timeout(self.read_timeout, self.snapshot(&self.connections)).await {
                 Ok(Ok((_, Some(_)))) => self.usable(),
                 Ok(Ok((_, None))) => {
                     self.state().is_used = false;

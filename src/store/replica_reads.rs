@@ -56,7 +56,9 @@ impl Store {
         }
         let inner = &replica.0;
         let attempt = async {
-            let (db, as_of) = inner.snapshot().await?;
+            let (db, as_of) = inner
+                .snapshot(&inner.connections.for_tenant(&tx.tenant))
+                .await?;
             let Some(as_of) = as_of.filter(|as_of| *as_of + max >= asked) else {
                 return Ok(Err("behind"));
             };

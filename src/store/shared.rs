@@ -79,7 +79,7 @@ impl Store {
         };
         let tenant = first.author.tenant();
         let shared = async {
-            let db = Statements::begin(&self.writer, Begin::Write).await;
+            let db = Statements::begin(&self.writer.for_tenant(tenant), Begin::Write).await;
             let session = self.session(db.map_err(GroupFailure::Begin)?, false, None);
             let tx = session.unit(tenant.clone());
             let done = pool::work(&tx, context, &run).await;

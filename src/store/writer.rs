@@ -2,8 +2,9 @@
 //! transaction and its commit.
 //!
 //! One task owns the writer. It gives each unit its turn, one after another in one transaction, and
-//! commits when no unit is waiting or the group is large enough. It never waits for more units:
-//! those that arrive during a commit form the next group. Each unit after the first runs in a
+//! commits when no unit is waiting or the group is large enough. Tenants take turns, so that one
+//! with many writes delays those of another one by one unit each. The task never waits for more
+//! units: those that arrive during a commit form the next group. Each unit after the first runs in a
 //! savepoint, so it can be rolled back without affecting those before it. A unit may have read what
 //! earlier units wrote, so its caller gets the result only after the commit.
 
@@ -28,9 +29,10 @@ use super::{
     error,
     observer::Summary,
     statements::Statements,
+    tenant_queue::TenantQueue,
 };
 use crate::{
-    domain::Error,
+    domain::{Error, TenantId},
     telemetry::metrics::{self, GaugeGuard},
 };
 
@@ -67,6 +69,7 @@ pub(super) struct Writer {
 
 /// A request for a turn.
 struct TurnRequest {
+    tenant: TenantId,
     reply: oneshot::Sender<Result<Given, DbErr>>,
     /// Whether the unit must be the only one in its group.
     alone: bool,
@@ -133,6 +136,7 @@ impl Writer {
         let (turns, requests) = mpsc::unbounded_channel();
         let groups = Groups {
             requests,
+            waiting: TenantQueue::new(),
             connections: connections.clone(),
             limits,
             next: None,
@@ -143,13 +147,21 @@ impl Writer {
 
     /// Waits for a turn, no longer than the connection timeout. With `alone`, the unit gets a group
     /// of its own.
-    pub(super) async fn turn(&self, alone: bool) -> Result<(Statements, Turn), DbErr> {
+    pub(super) async fn turn(
+        &self,
+        tenant: TenantId,
+        alone: bool,
+    ) -> Result<(Statements, Turn), DbErr> {
         let connections = &self.connections;
         let trace = connections.observer().transaction(Begin::Write.span());
         let (reply, turn) = oneshot::channel();
         let given = async {
             // If the task has ended, the reply channel is closed, which the next line reports.
-            let _ = self.turns.send(TurnRequest { reply, alone });
+            let _ = self.turns.send(TurnRequest {
+                tenant,
+                reply,
+                alone,
+            });
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
         let start = Instant::now();
@@ -199,9 +211,11 @@ fn ended() -> DbErr {
 /// The state of the task that owns the writer.
 struct Groups {
     requests: mpsc::UnboundedReceiver<TurnRequest>,
+    /// The requests that were received and wait.
+    waiting: TenantQueue<TurnRequest>,
     connections: Connections,
     limits: GroupLimits,
-    /// A request that was received already and must start the next group.
+    /// A request whose turn it is and that must start the next group.
     next: Option<TurnRequest>,
 }
 
@@ -225,10 +239,6 @@ struct Group {
 impl Groups {
     async fn run(mut self) {
         while let Some(first) = self.first().await {
-            // The unit has given up waiting, so it needs no transaction.
-            if first.reply.is_closed() {
-                continue;
-            }
             match self.connections.begin(Begin::Write, &Context::new()).await {
                 Ok(connection) => self.group(connection, first).await,
                 Err(error) => drop(first.reply.send(Err(error))),
@@ -236,11 +246,24 @@ impl Groups {
         }
     }
 
+    /// The first unit of a group; waits for one.
     async fn first(&mut self) -> Option<TurnRequest> {
-        match self.next.take() {
-            Some(next) => Some(next),
-            None => self.requests.recv().await,
+        loop {
+            if let Some(next) = self.next.take().or_else(|| self.waiting()) {
+                return Some(next);
+            }
+            let request = self.requests.recv().await?;
+            self.waiting.push(Some(request.tenant.clone()), request);
         }
+    }
+
+    /// The next waiting unit.
+    fn waiting(&mut self) -> Option<TurnRequest> {
+        while let Ok(request) = self.requests.try_recv() {
+            self.waiting.push(Some(request.tenant.clone()), request);
+        }
+        // Those that have given up waiting need no turn.
+        std::iter::from_fn(|| self.waiting.pop()).find(|request| !request.reply.is_closed())
     }
 
     /// Runs a group: gives turns in one transaction, then commits it.
@@ -278,7 +301,7 @@ impl Groups {
 
     /// The next waiting unit, if it may join the current group.
     fn joining(&mut self) -> Option<TurnRequest> {
-        let next = self.requests.try_recv().ok()?;
+        let next = self.waiting()?;
         if next.alone {
             self.next = Some(next);
             return None;

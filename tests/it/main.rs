@@ -69,4 +69,5 @@ mod soak;
 mod statement_counts;
 mod telemetry;
 mod totals;
+mod turns;
 mod upgrade;
