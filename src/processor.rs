@@ -8,7 +8,7 @@ use std::{
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
-    task::block_in_place,
+    task::{JoinHandle, block_in_place, spawn_blocking},
 };
 
 /// Work on more bytes than this is moved off; decoding this many takes about a millisecond.
@@ -76,6 +76,16 @@ async fn woken() {
         }
     })
     .await;
+}
+
+/// Waits for a free processor, and begins work on another thread.
+pub async fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    // Never fails: the semaphore is never closed.
+    let turn = TURNS.acquire().await;
+    spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    })
 }
 
 /// Like [`work`], without waiting for a free processor: for work with locks held, which would make

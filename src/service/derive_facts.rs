@@ -20,7 +20,7 @@ pub(super) async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -
         return Ok(false);
     };
     let after = (!task.after.is_empty()).then(|| ProductId::trusted(task.after.as_str()));
-    let (mut page, _) = products::after(tx, after.as_ref(), &Needs::of_columns()).await?;
+    let mut page = products::after(tx, after.as_ref(), &Needs::of_columns()).await?;
     page.truncate(size);
     let Some(last) = page.last().map(|product| product.id.to_string()) else {
         jobs::advance(tx, job, &BTreeMap::new()).await?;

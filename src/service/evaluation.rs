@@ -21,7 +21,7 @@ use crate::{
         jobs::{self, Job},
         lock::LockSet,
         membership::{self, CaughtUp, NextList},
-        products,
+        products::Pages,
         rules::{
             due::{self, Due},
             evaluations,
@@ -167,17 +167,16 @@ async fn find(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Found>> {
         last: None,
         done: evaluation.progress.done,
     };
+    let mut pages = Pages::after(tx, evaluation.last, &needs);
     while began.elapsed() < READ && found.matching.len() + found.changes.len() < ROWS {
-        let last = found.last.as_ref().or(evaluation.last.as_ref());
-        let (products, bytes) = products::after(tx, last, &needs).await?;
-        if products.is_empty() {
+        let Some(page) = pages.next().await? else {
             break;
-        }
-        let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
+        };
+        let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
         let due = Due::of_rules(tx, &rules, &ids).await?;
         let memberships = Memberships::of(tx, &rules, &ids).await?;
-        tx.work(bytes, || {
-            found.add(id, (&rules, &needs), (&due, &memberships), &products);
+        tx.work(page.bytes, || {
+            found.add(id, (&rules, &needs), (&due, &memberships), &page.products);
         });
         found.last = ids.into_iter().last();
     }

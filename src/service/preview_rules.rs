@@ -124,7 +124,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         warnings: command.rules.warnings(),
         ..Preview::default()
     };
-    let visit = |product: &Product| {
+    let mut visit = |product: &Product| {
         let is_match = matcher.matches(&memberships.needed(product, now, &needs));
         let sample = command.sample;
         preview.evaluated += 1;
@@ -136,9 +136,11 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         {
             preview.joining.add(product, sample);
         }
-        Ok(())
     };
-    products::each(tx, &needs, visit).await?;
+    let mut pages = products::Pages::after(tx, None, &needs);
+    while let Some(page) = pages.next().await? {
+        tx.work(page.bytes, || page.products.iter().for_each(&mut visit));
+    }
     if let Some(compared) = compared {
         compared.finish(tx, command.sample, &mut preview).await?;
     }

@@ -1,7 +1,10 @@
 //! Registered products: reads, row locks, writes, and lists with filters. Unregistered products
 //! exist only as members of lists.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use sea_orm::{
     ActiveValue::Set,
@@ -11,6 +14,7 @@ use sea_orm::{
         Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
 };
+use tokio::task::JoinHandle;
 
 use super::{
     cell::Cell,
@@ -26,8 +30,8 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildType, CollectionId, Needs, Product, ProductId, Result, Timestamp, filter::ProductFilter,
-    page, search::folded,
+    ChildType, CollectionId, Error, Needs, Product, ProductId, Result, TenantId, Timestamp,
+    filter::ProductFilter, page, search::folded,
 };
 
 /// Bound parameters per row.
@@ -133,24 +137,86 @@ fn is_needed(column: row::Column, needs: &Needs) -> bool {
     }
 }
 
-/// Calls `visit` for each product of the tenant, in order of ids. Only a limited number of products
-/// is in memory at once.
-///
-/// # Errors
-/// That of `visit`; if the database fails.
-pub async fn each(
-    tx: &Tx,
-    needs: &Needs,
-    mut visit: impl FnMut(&Product) -> Result<()> + Send,
-) -> Result<()> {
-    let mut last: Option<ProductId> = None;
-    loop {
-        let (products, bytes) = after(tx, last.as_ref(), needs).await?;
-        tx.work(bytes, || products.iter().try_for_each(&mut visit))?;
-        last = match products.into_iter().last() {
-            Some(product) => Some(product.id),
-            None => return Ok(()),
+/// Reads the products of the tenant in order of ids, with what is needed of them, page by page. A
+/// page is decoded by another thread while the one before it is used and the next one is read.
+#[derive(Debug)]
+pub struct Pages<'t> {
+    tx: &'t Tx,
+    needs: Arc<Needs>,
+    /// The last product that was read.
+    last: Option<ProductId>,
+    /// The page that is being decoded.
+    decoding: Option<JoinHandle<Result<Page>>>,
+    is_at_end: bool,
+}
+
+/// A page of products in order of ids.
+#[derive(Debug)]
+pub struct Page {
+    /// The products.
+    pub products: Vec<Product>,
+    /// The size of what is needed of them, in bytes.
+    pub bytes: usize,
+}
+
+impl<'t> Pages<'t> {
+    /// The products after `last`.
+    pub fn after(tx: &'t Tx, last: Option<ProductId>, needs: &Needs) -> Self {
+        Self {
+            tx,
+            needs: Arc::new(needs.clone()),
+            last,
+            decoding: None,
+            is_at_end: false,
+        }
+    }
+
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn next(&mut self) -> Result<Option<Page>> {
+        loop {
+            let next = self.read().await?;
+            if let Some(page) = std::mem::replace(&mut self.decoding, next) {
+                return page.await.map_err(Error::internal)?.map(Some);
+            }
+            if self.is_at_end {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads the rows of the next page and begins to decode them; `None` after the last one.
+    async fn read(&mut self) -> Result<Option<JoinHandle<Result<Page>>>> {
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let Some(rows) = rows_after(self.tx, self.last.as_ref(), &self.needs).await? else {
+            self.is_at_end = true;
+            return Ok(None);
         };
+        self.last = Some(rows.last.clone());
+        let (tenant, needs) = (self.tx.tenant.clone(), Arc::clone(&self.needs));
+        let decode = move || rows.decode(&tenant, &needs);
+        Ok(Some(self.tx.spawn_work(decode).await))
+    }
+}
+
+/// The rows of a page.
+struct Rows {
+    rows: Vec<QueryResult>,
+    last: ProductId,
+    bytes: usize,
+}
+
+impl Rows {
+    fn decode(&self, tenant: &TenantId, needs: &Needs) -> Result<Page> {
+        let products = self.rows.iter().map(|row| decode(tenant, row, needs));
+        Ok(Page {
+            products: products.collect::<Result<_>>()?,
+            bytes: self.bytes,
+        })
     }
 }
 
@@ -202,16 +268,19 @@ pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
     Ok(more.is_some())
 }
 
-/// The next products after `id`, in order of ids, with what is needed of them, and their total size
-/// in bytes. Empty at the end.
+/// The next products after `id`, in order of ids, with what is needed of them. Empty at the end.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn after(
-    tx: &Tx,
-    id: Option<&ProductId>,
-    needs: &Needs,
-) -> Result<(Vec<Product>, usize)> {
+pub async fn after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Vec<Product>> {
+    match rows_after(tx, id, needs).await? {
+        Some(rows) => Ok(rows.decode(&tx.tenant, needs)?.products),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The rows of the next products after `id`; `None` at the end.
+async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Option<Rows>> {
     let mut rest = Query::select();
     rest.from(row::Entity)
         .and_where(row::Column::TenantId.eq(tx.tenant()))
@@ -229,7 +298,7 @@ pub async fn after(
         .from_subquery(next.clone(), "next");
     let whole: Vec<(Option<String>, Option<i64>)> = wanted::tuples(tx, &whole).await?;
     let Some((Some(mut last), Some(bytes))) = whole.into_iter().next() else {
-        return Ok((Vec::new(), 0));
+        return Ok(None);
     };
     let mut bytes = count_from_row(bytes) as usize;
     if bytes > BYTES_AT_ONCE {
@@ -243,9 +312,11 @@ pub async fn after(
     }
     with_needed(&mut rest, needs);
     rest.and_where(row::Column::Id.lte(last.as_str()));
-    let rows = tx.db().query_all(&rest).await?;
-    let products = rows.iter().map(|row| decode(tx, row, needs));
-    Ok((products.collect::<Result<_>>()?, bytes))
+    Ok(Some(Rows {
+        rows: tx.db().query_all(&rest).await?,
+        last: ProductId::trusted(last),
+        bytes,
+    }))
 }
 
 /// Reads products and locks them against all changes until the transaction ends, in the order of
@@ -614,7 +685,7 @@ async fn find(
         lock(select);
     });
     let rows = tx.db().query_all(&rows?).await?;
-    let products = rows.iter().map(|row| decode(tx, row, needs));
+    let products = rows.iter().map(|row| decode(&tx.tenant, row, needs));
     products
         .map(|product| product.map(|product| (product.id.clone(), product)))
         .collect()
@@ -653,7 +724,7 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
 }
 
 /// Decodes the columns that [`with_needed`] selected. The others are empty.
-fn decode(tx: &Tx, row: &QueryResult, needs: &Needs) -> Result<Product> {
+fn decode(tenant: &TenantId, row: &QueryResult, needs: &Needs) -> Result<Product> {
     let mut columns = Columns {
         row,
         needs,
@@ -670,7 +741,7 @@ fn decode(tx: &Tx, row: &QueryResult, needs: &Needs) -> Result<Product> {
     let update_time = columns.take(row::Column::UpdateTime)?;
     let cell = |column| Cell {
         table: "products",
-        tenant: tx.tenant(),
+        tenant: tenant.as_str(),
         key: &id,
         column,
     };

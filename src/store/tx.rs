@@ -7,6 +7,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::task::JoinHandle;
+
 use super::{
     children::directory::{Directories, Directory, Name, Versioned},
     engine::Engine,
@@ -108,6 +110,18 @@ impl Tx {
             processor::work(bytes, work)
         } else {
             processor::work_at_once(bytes, work)
+        }
+    }
+
+    /// Begins work on another thread. In a read it waits for a free processor, see [`Self::work`].
+    pub async fn spawn_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        if self.is_snapshot() {
+            processor::spawn(work).await
+        } else {
+            tokio::task::spawn_blocking(work)
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
         jobs,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::EvaluationScope,
-        products,
+        products::{self, Pages},
         rules::{
             self, Compiled,
             due::{self, Due},
@@ -367,19 +367,14 @@ impl Base {
     /// Adds all products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
         let memberships = Memberships::of_all(tx, &self.rules).await?;
-        let mut last = None;
-        loop {
-            let (products, bytes) = products::after(tx, last.as_ref(), &self.needs).await?;
-            if products.is_empty() {
-                break;
-            }
-            let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
+        let mut pages = Pages::after(tx, None, &self.needs);
+        while let Some(page) = pages.next().await? {
+            let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
             let due = Due::of_rules(tx, &self.rules, &ids).await?;
-            tx.work(bytes, || {
-                let mut products = products.iter();
+            tx.work(page.bytes, || {
+                let mut products = page.products.iter();
                 products.try_for_each(|product| self.evaluate_one(product, &due, &memberships))
             })?;
-            last = ids.into_iter().last();
         }
         self.add_unregistered();
         Ok(())
