@@ -78,10 +78,16 @@ async fn woken() {
     .await;
 }
 
-/// Waits for a free processor, and begins work on another thread.
-pub async fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    // Never fails: the semaphore is never closed.
-    let turn = TURNS.acquire().await;
+/// Begins work on this many bytes on another thread. If they are many, it waits for a free processor
+/// first.
+pub async fn spawn<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let turn = match to_move_off(bytes) {
+        Some(_) => TURNS.acquire().await.ok(),
+        None => None,
+    };
     spawn_blocking(move || {
         let _turn = turn;
         work()

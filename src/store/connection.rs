@@ -100,8 +100,9 @@ enum Pools {
 #[derive(Debug, Default)]
 struct Unpooled {
     idle: Vec<(Held, Instant)>,
-    /// Whether the pool is to be closed.
-    is_closing: bool,
+    /// How many tasks are waiting for a connection, with a permit. While there are any, returned
+    /// connections go to the pool, which serves them.
+    waiting: usize,
 }
 
 /// A connection. If it is dropped inside a transaction, the transaction is rolled back.
@@ -112,7 +113,7 @@ pub(super) struct Connection {
     since: Instant,
     /// `None` once the transaction has ended.
     held: Mutex<Option<Held>>,
-    /// Declared last, so that the connection is returned before the next one is served.
+    /// Declared last, so that a connection that is kept is there before the next one is served.
     _permit: Permit,
 }
 
@@ -131,6 +132,15 @@ impl<DB: Database> Drop for Open<DB> {
     fn drop(&mut self) {
         // Does nothing outside a transaction.
         DB::TransactionManager::start_rollback(&mut self.0);
+    }
+}
+
+/// Counts a task that waits for a connection, until it is dropped.
+struct Waiting<'a>(&'a Source);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.unpooled().waiting -= 1;
     }
 }
 
@@ -158,7 +168,8 @@ impl Source {
     /// A connection for standalone statements of a tenant.
     pub(super) async fn acquire(&self, tenant: Option<&TenantId>) -> Result<Connection, DbErr> {
         let permit = self.permits.acquire(tenant).await;
-        if let Some((held, since)) = self.take() {
+        let (unpooled, _waiting) = self.take();
+        if let Some((held, since)) = unpooled {
             return Ok(self.connection(held, since, permit));
         }
         let held = match &self.pool {
@@ -191,8 +202,8 @@ impl Source {
         Ok(connection)
     }
 
-    /// Returns a connection without an open transaction. It is kept for reuse, unless the pool has
-    /// not tested it for a while or is to be closed.
+    /// Returns a connection without an open transaction. It is kept for reuse, unless somebody is
+    /// waiting for one or the pool has not tested it for a while.
     pub(super) fn give_back(&self, connection: Connection) {
         if let Some(held) = connection.held.into_inner() {
             self.keep(held, connection.since);
@@ -201,7 +212,7 @@ impl Source {
 
     fn keep(&self, held: Held, since: Instant) {
         let mut unpooled = self.unpooled();
-        if !unpooled.is_closing && since.elapsed() < MAX_UNPOOLED {
+        if unpooled.waiting == 0 && since.elapsed() < MAX_UNPOOLED {
             unpooled.idle.push((held, since));
         }
     }
@@ -216,17 +227,19 @@ impl Source {
     /// Stops keeping connections out of the pool, because closing the pool waits for all of them,
     /// including those that are returned later.
     pub(super) fn keep_none(&self) {
-        self.unpooled().is_closing = true;
+        self.unpooled().waiting += 1;
         self.release(Duration::ZERO);
     }
 
-    /// Takes a kept connection, if there is one.
-    fn take(&self) -> Option<(Held, Instant)> {
+    /// Takes a kept connection, if there is one, and counts the caller as waiting.
+    fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
         let mut unpooled = self.unpooled();
+        unpooled.waiting += 1;
         // Connections that are too old return to the pool when the iterator drops them, and the
         // pool may hand them out again at once.
         let mut idle = std::iter::from_fn(|| unpooled.idle.pop());
-        idle.find(|(_, since)| since.elapsed() < MAX_UNPOOLED)
+        let fresh = idle.find(|(_, since)| since.elapsed() < MAX_UNPOOLED);
+        (fresh, Waiting(self))
     }
 
     fn unpooled(&self) -> MutexGuard<'_, Unpooled> {

@@ -254,15 +254,20 @@ impl Connections {
         self.end(connection, done).await
     }
 
-    /// A connection for a standalone statement, in a transaction if there is a pooler.
+    /// A connection for a standalone statement, within the timeout; in a transaction if there is a
+    /// pooler.
     async fn connection(&self) -> Result<Connection, DbErr> {
         let start = Instant::now();
         let waiting = GaugeGuard::waiting(self.name);
-        let connection = if self.prelude.is_some() {
-            self.source.begin(&self.write, self.tenant.as_ref()).await
-        } else {
-            self.source.acquire(self.tenant.as_ref()).await
+        let connection = async {
+            if self.prelude.is_some() {
+                self.source.begin(&self.write, self.tenant.as_ref()).await
+            } else {
+                self.source.acquire(self.tenant.as_ref()).await
+            }
         };
+        let connection = timeout(self.acquire_timeout, connection).await;
+        let connection = connection.unwrap_or_else(|_| Err(silent()));
         drop(waiting);
         let took = connection.is_ok().then(|| start.elapsed());
         metrics::pool_waited(self.name, took);

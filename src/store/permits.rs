@@ -44,7 +44,7 @@ impl Permits {
                 state.waiting.push(tenant.cloned(), give);
                 given
             };
-            // Never fails: a sender leaves the queue only to be used, unless nobody waits.
+            // Always: a sender leaves the queue only to be used, unless nobody waits.
             if let Ok(permit) = given.await {
                 return permit;
             }
@@ -60,7 +60,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let next = {
             let mut state = self.0.state();
-            let next = std::iter::from_fn(|| state.waiting.pop()).find(|next| !next.is_closed());
+            let next = state.waiting.pop(oneshot::Sender::is_closed);
             if next.is_none() {
                 state.free += 1;
             }

@@ -198,7 +198,7 @@ impl Store {
     /// acquiring a connection, so that waiting searches do not take connections from simple
     /// lookups.
     pub async fn search(&self, reading: &Reading) -> Permit {
-        self.searches.acquire(Some(reading.tenant())).await
+        self.searches.acquire(Some(&reading.view())).await
     }
 
     /// Begins another snapshot for a request that already counted against the rate limit.

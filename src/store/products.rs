@@ -52,8 +52,8 @@ const COLUMNS: [row::Column; 8] = [
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 
-/// The maximum number of products that are in memory at once, and (below) the bytes of their large
-/// columns.
+/// The maximum number of products in a page, and (below) the bytes of their large columns. Up to three
+/// pages are in memory at once.
 const AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;
 
@@ -198,8 +198,9 @@ impl<'t> Pages<'t> {
         };
         self.last = Some(rows.last.clone());
         let (tenant, needs) = (self.tx.tenant.clone(), Arc::clone(&self.needs));
+        let bytes = rows.bytes;
         let decode = move || rows.decode(&tenant, &needs);
-        Ok(Some(self.tx.spawn_work(decode).await))
+        Ok(Some(self.tx.spawn_work(bytes, decode).await))
     }
 }
 

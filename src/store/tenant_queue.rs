@@ -30,16 +30,23 @@ impl<T> TenantQueue<T> {
         items.push_back(item);
     }
 
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let tenant = self.tenants.pop_front()?;
-        let items = self.items.get_mut(&tenant)?;
-        let item = items.pop_front();
-        if items.is_empty() {
-            self.items.remove(&tenant);
-        } else {
-            self.tenants.push_back(tenant);
+    /// Takes the next item. Those of which `is_gone` is true are removed and take no turn.
+    pub(super) fn pop(&mut self, is_gone: impl Fn(&T) -> bool) -> Option<T> {
+        while let Some(tenant) = self.tenants.pop_front() {
+            let Some(items) = self.items.get_mut(&tenant) else {
+                continue;
+            };
+            let next = std::iter::from_fn(|| items.pop_front()).find(|item| !is_gone(item));
+            if items.is_empty() {
+                self.items.remove(&tenant);
+            } else {
+                self.tenants.push_back(tenant);
+            }
+            if next.is_some() {
+                return next;
+            }
         }
-        item
+        None
     }
 }
 
@@ -57,10 +64,16 @@ mod tests {
         push("b", 10);
         push("c", 20);
         push("b", 11);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [0, 10, 20, 1, 11, 2, 3]);
+        // The items above 99 are gone.
+        for item in [100, 101, 4] {
+            push("d", item);
+        }
+        push("e", 102);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(|item| *item > 99)).collect();
+        assert_eq!(order, [0, 10, 20, 4, 1, 11, 2, 3]);
         assert!(queue.items.is_empty() && queue.tenants.is_empty());
         queue.push(None, 5);
-        assert_eq!((queue.pop(), queue.pop()), (Some(5), None));
+        let mut pop = || queue.pop(|_| false);
+        assert_eq!((pop(), pop()), (Some(5), None));
     }
 }

@@ -113,13 +113,14 @@ impl Tx {
         }
     }
 
-    /// Begins work on another thread. In a read it waits for a free processor, see [`Self::work`].
+    /// Begins work on this many bytes on another thread; see [`Self::work`].
     pub async fn spawn_work<T: Send + 'static>(
         &self,
+        bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         if self.is_snapshot() {
-            processor::spawn(work).await
+            processor::spawn(bytes, work).await
         } else {
             tokio::task::spawn_blocking(work)
         }

@@ -203,6 +203,11 @@ impl Turn {
     }
 }
 
+/// Whether nobody waits for the turn any more.
+fn has_given_up(request: &TurnRequest) -> bool {
+    request.reply.is_closed()
+}
+
 /// The error if the writer's task has ended.
 fn ended() -> DbErr {
     DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::ConnectionClosed)
@@ -249,7 +254,8 @@ impl Groups {
     /// The first unit of a group; waits for one.
     async fn first(&mut self) -> Option<TurnRequest> {
         loop {
-            if let Some(next) = self.next.take().or_else(|| self.waiting()) {
+            let next = self.next.take().filter(|next| !has_given_up(next));
+            if let Some(next) = next.or_else(|| self.waiting()) {
                 return Some(next);
             }
             let request = self.requests.recv().await?;
@@ -262,8 +268,7 @@ impl Groups {
         while let Ok(request) = self.requests.try_recv() {
             self.waiting.push(Some(request.tenant.clone()), request);
         }
-        // Those that have given up waiting need no turn.
-        std::iter::from_fn(|| self.waiting.pop()).find(|request| !request.reply.is_closed())
+        self.waiting.pop(has_given_up)
     }
 
     /// Runs a group: gives turns in one transaction, then commits it.

@@ -1,16 +1,20 @@
 //! Tenants that wait for the database take turns.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use endcap::{
-    domain::{Caller, TenantId},
-    store::{DatabasePlace, Engine, Mode, Store},
+    domain::{Caller, CollectionId, Reason, TenantId},
+    store::{Database, DatabasePlace, Engine, Mode, Store, collections, keys},
 };
 use futures::{
     FutureExt as _,
     future::{BoxFuture, join, join_all, ready},
 };
 use rstest::rstest;
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use crate::{harness, postgres};
@@ -50,21 +54,30 @@ async fn run(
     }
 }
 
+/// A store with a single connection that reads, on PostgreSQL also writes, and one search at a time.
+async fn with_one_connection(engine: Engine, acquire_timeout: Duration) -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.path().join("test.db")),
+        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
+    };
+    let database = Database {
+        max_connections: 1,
+        acquire_timeout,
+        ..harness::database(place)
+    };
+    let store = Store::connect(&database).await.unwrap().with_searches(1);
+    store.migrate().await.unwrap();
+    (folder, store)
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_with_many_requests_delays_another_one_by_one_request(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Request::Read, Request::Write, Request::Search)] request: Request,
 ) {
-    let folder = tempfile::tempdir().unwrap();
-    let place = match engine {
-        Engine::Sqlite => DatabasePlace::File(folder.path().join("test.db")),
-        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
-    };
-    let mut database = harness::database(place);
-    database.max_connections = 1;
-    let store = Store::connect(&database).await.unwrap().with_searches(1);
-    store.migrate().await.unwrap();
+    let (_folder, store) = with_one_connection(engine, Duration::from_secs(10)).await;
     let (held, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     // It holds the only connection or permit until the gate is opened.
     let hold = || {
@@ -104,5 +117,29 @@ async fn a_tenant_with_many_requests_delays_another_one_by_one_request(
     let mut order = vec!["busy", "quiet", "busy", "quiet"];
     order.extend(["busy"; 18]);
     assert_eq!(*done.lock().unwrap(), order);
+    store.close().await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_a_connection_no_longer_than_the_timeout(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let (_folder, store) = with_one_connection(engine, Duration::from_millis(300)).await;
+    let caller = Caller::operator(TenantId::parse("", "shop").unwrap());
+    let reading = caller.reading().unwrap();
+    let held = store.read(&reading).await.unwrap();
+    let tx = store.look_up(&reading).unwrap();
+    let results = [
+        store.read(&reading).await.map(drop),
+        collections::get(&tx, &CollectionId::root()).await.map(drop),
+        // A statement for no tenant, as those that check credentials.
+        keys::find(&store, "none").await.map(drop),
+    ];
+    for result in results {
+        assert_eq!(result.unwrap_err().reason, Reason::DatabaseUnavailable);
+    }
+    drop(held);
+    assert!(keys::find(&store, "none").await.unwrap().is_none());
     store.close().await;
 }
