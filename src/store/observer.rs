@@ -199,7 +199,11 @@ impl Summary {
     pub(super) fn of(sql: &str) -> Self {
         let all = Self::of_words(sql);
         let main = without_with(sql).map(Self::of_words);
-        let main = main.filter(|main| main.table.is_some() && main.operation == all.operation);
+        // Only the code of lists is looked up before the main part; see `children::sql`.
+        let main = main.filter(|main| {
+            let is_lookup = all.table == Some("switched_lists");
+            is_lookup && main.table.is_some() && main.operation == all.operation
+        });
         main.unwrap_or(all)
     }
 
