@@ -195,7 +195,7 @@ impl Summary {
     };
 
     /// The summary of an SQL text: the first verb that changes data, else `SELECT`, and the first
-    /// table after it. Tables in a `WITH` clause count only if there is no other.
+    /// table after it. The table of the codes of lists counts only if there is no other.
     pub(super) fn of(sql: &str) -> Self {
         let all = Self::of_words(sql);
         let main = without_with(sql).map(Self::of_words);
