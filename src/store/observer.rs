@@ -195,16 +195,19 @@ impl Summary {
     };
 
     /// The summary of an SQL text: the first verb that changes data, else `SELECT`, and the first
-    /// table after it. The table of the codes of lists counts only if there is no other.
+    /// table after it. After `WITH`, tables in parentheses count only if there is no other.
     pub(super) fn of(sql: &str) -> Self {
         let all = Self::of_words(sql);
-        let main = without_with(sql).map(Self::of_words);
-        // Only the code of lists is looked up before the main part; see `children::sql`.
-        let main = main.filter(|main| {
-            let is_lookup = all.table == Some("switched_lists");
-            is_lookup && main.table.is_some() && main.operation == all.operation
-        });
-        main.unwrap_or(all)
+        let with = sql.get(.."WITH ".len());
+        if !with.is_some_and(|with| with.eq_ignore_ascii_case("WITH ")) {
+            return all;
+        }
+        let outer = Self::of_words(&outer(sql));
+        if outer.table.is_some() && outer.operation == all.operation {
+            outer
+        } else {
+            all
+        }
     }
 
     fn of_words(sql: &str) -> Self {
@@ -257,24 +260,18 @@ impl Summary {
     }
 }
 
-/// What follows the `WITH` clause of a statement, if it has one.
-fn without_with(sql: &str) -> Option<&str> {
-    let named = sql.get(.."WITH ".len())?;
-    if !named.eq_ignore_ascii_case("WITH ") {
-        return None;
-    }
+/// The text without what is in parentheses.
+fn outer(sql: &str) -> String {
     let mut depth = 0_u32;
-    let ends = sql.char_indices().filter_map(|(at, c)| {
+    let is_outer = |c: &char| {
         match c {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        (c == ')' && depth == 0).then(|| sql[at + 1..].trim_start())
-    });
-    // After a comma, there is another named query.
-    let mut rest = ends.filter(|rest| !rest.starts_with(','));
-    rest.next()
+        depth == 0
+    };
+    sql.chars().filter(is_outer).collect()
 }
 
 #[cfg(test)]
@@ -325,6 +322,11 @@ mod tests {
                 "WITH a AS (SELECT (1) FROM jobs), b AS (SELECT 1) SELECT 1 FROM a JOIN members",
                 "SELECT",
                 Some("members"),
+            ),
+            (
+                "WITH a AS (SELECT 1 FROM jobs) SELECT a.*, (SELECT 1 FROM members) FROM a",
+                "SELECT",
+                Some("jobs"),
             ),
             (
                 "WITH a AS (SELECT 1 FROM jobs) DELETE FROM members",
