@@ -13,7 +13,7 @@
 //! order of their names and then of the JSON, are ignored.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
@@ -96,7 +96,7 @@ pub(super) struct Row {
 /// The facts of a product at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    own: HashMap<Field, Vec<Value>>,
+    own: BTreeMap<Field, Vec<Value>>,
     /// The rows; at least one.
     rows: Vec<Row>,
     /// The original texts of values that are compared in another form.
@@ -104,11 +104,13 @@ pub struct Facts {
     now: Timestamp,
 }
 
-/// What is looked at in products, apart from their ids and titles. The rest need not be read.
+/// What is looked at in products, apart from their ids. The rest need not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The fields whose facts are compared.
-    fields: HashSet<Field>,
+    fields: BTreeSet<Field>,
+    /// Whether the title is needed.
+    pub title: bool,
     /// Whether attributes are needed.
     pub attributes: bool,
     /// Whether details are needed.
@@ -130,6 +132,7 @@ impl Needs {
     /// All columns but those that may be large, and no facts.
     pub fn of_outline() -> Self {
         Self {
+            title: true,
             outline: true,
             ..Self::default()
         }
@@ -138,7 +141,8 @@ impl Needs {
     /// Adds a field.
     pub fn add(&mut self, field: &Field) {
         match field {
-            Field::Title | Field::ProductId | Field::Collection => {}
+            Field::ProductId | Field::Collection => {}
+            Field::Title => self.title = true,
             Field::Slug | Field::Type => self.outline = true,
             Field::Attribute(_) => {
                 // Details count, too, towards the maximum number of facts.
@@ -205,7 +209,7 @@ impl Facts {
         let is_needed = |field: &Field| needs.is_none_or(|needs| needs.fields.contains(field));
         let details = &product.details;
         let mut facts = Self {
-            own: HashMap::new(),
+            own: BTreeMap::new(),
             rows: Vec::new(),
             written: HashMap::new(),
             now,
@@ -239,7 +243,7 @@ impl Facts {
             }
         }
         if ROW_FIELDS.iter().any(is_needed) {
-            facts.add_rows(details);
+            facts.add_rows(details, &is_needed);
         } else {
             // All other fields are the same in every row.
             facts.rows.push(Row::default());
@@ -294,7 +298,7 @@ impl Facts {
         self.written.get(value).map(String::as_str)
     }
 
-    pub(super) fn own(&self) -> &HashMap<Field, Vec<Value>> {
+    pub(super) fn own(&self) -> &BTreeMap<Field, Vec<Value>> {
         &self.own
     }
 
@@ -302,24 +306,30 @@ impl Facts {
         &self.rows
     }
 
-    fn add_rows(&mut self, details: &Details) {
+    fn add_rows(&mut self, details: &Details, is_needed: &impl Fn(&Field) -> bool) {
         let variants = details.variants.iter();
         let by_id: HashMap<_, _> = variants.map(|it| (it.id.as_str(), it)).collect();
         if !details.prices.is_empty() {
             for price in &details.prices {
                 let variant = by_id.get(price.variant_id.as_str()).copied();
-                self.add_row(Some(price), variant, details);
+                self.add_row(Some(price), variant, details, is_needed);
             }
         } else if !details.variants.is_empty() {
             for variant in &details.variants {
-                self.add_row(None, Some(variant), details);
+                self.add_row(None, Some(variant), details, is_needed);
             }
         } else {
-            self.add_row(None, None, details);
+            self.add_row(None, None, details, is_needed);
         }
     }
 
-    fn add_row(&mut self, price: Option<&Price>, variant: Option<&Variant>, details: &Details) {
+    fn add_row(
+        &mut self,
+        price: Option<&Price>,
+        variant: Option<&Variant>,
+        details: &Details,
+        is_needed: &impl Fn(&Field) -> bool,
+    ) {
         let titles = [price.map(|it| &it.title), variant.map(|it| &it.title)];
         let title = titles.into_iter().flatten().find(|title| !title.is_empty());
         let currency = price.map(|price| &price.currency);
@@ -327,13 +337,22 @@ impl Facts {
         let stock = price.and_then(|price| price.inventory.as_ref());
         let stock = stock.or_else(|| variant?.inventory.as_ref());
         let stock = stock.or(details.inventory.as_ref());
-        let number = |number: Option<&Decimal>| number.cloned().map(Value::Number);
+        let compare_at = price.and_then(|price| price.compare_at.as_ref());
+        let number = |number: &Decimal| Value::Number(number.clone());
         let values = [
-            title.map(|title| self.text(&Field::VariantTitle, title)),
-            number(price.map(|price| &price.amount)),
-            currency.map(|currency| self.text(&Field::PriceCurrency, currency)),
-            number(price.and_then(|price| price.compare_at.as_ref())),
-            number(stock),
+            title
+                .filter(|_| is_needed(&Field::VariantTitle))
+                .map(|title| self.text(&Field::VariantTitle, title)),
+            price
+                .filter(|_| is_needed(&Field::Price))
+                .map(|price| number(&price.amount)),
+            currency
+                .filter(|_| is_needed(&Field::PriceCurrency))
+                .map(|currency| self.text(&Field::PriceCurrency, currency)),
+            compare_at
+                .filter(|_| is_needed(&Field::CompareAtPrice))
+                .map(number),
+            stock.filter(|_| is_needed(&Field::Inventory)).map(number),
         ];
         self.rows.push(Row { values });
     }

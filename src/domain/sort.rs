@@ -83,6 +83,7 @@ impl Sort {
         };
         needs.attributes |= attributes;
         needs.details |= details;
+        needs.title |= self.by == SortBy::Title;
         needs.outline |= self.by == SortBy::Created;
     }
 

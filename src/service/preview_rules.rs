@@ -61,6 +61,13 @@ pub struct Sample {
     pub first: Vec<(ProductId, String)>,
 }
 
+/// A number of products, with the ids of the first of them.
+#[derive(Debug, Default)]
+struct Counted {
+    count: u64,
+    first: Vec<ProductId>,
+}
+
 /// The state of comparing the matches with a collection.
 #[derive(Debug, Default)]
 struct Compared {
@@ -120,53 +127,56 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     } else {
         tx.now
     };
-    let mut preview = Preview {
-        warnings: command.rules.warnings(),
-        ..Preview::default()
-    };
+    let mut evaluated = 0;
+    let (mut matches, mut joining) = (Counted::default(), Counted::default());
     let mut visit = |product: &Product| {
         let is_match = matcher.matches(&memberships.needed(product, now, &needs));
-        let sample = command.sample;
-        preview.evaluated += 1;
+        evaluated += 1;
         if is_match {
-            preview.matches.add(product, sample);
+            matches.add(&product.id, command.sample);
         }
         if let Some(compared) = &mut compared
             && compared.joins(&product.id, is_match)
         {
-            preview.joining.add(product, sample);
+            joining.add(&product.id, command.sample);
         }
     };
     let mut pages = products::Pages::after(tx, None, &needs);
     while let Some(page) = pages.next().await? {
         tx.work(page.bytes, || page.products.iter().for_each(&mut visit));
     }
+    let mut leaving = Counted::default();
     if let Some(compared) = compared {
-        compared.finish(tx, command.sample, &mut preview).await?;
+        (joining, leaving) = compared.finish(joining, command.sample);
     }
-    Ok(preview)
+    Ok(Preview {
+        evaluated,
+        matches: Sample::of(tx, matches).await?,
+        joining: Sample::of(tx, joining).await?,
+        leaving: Sample::of(tx, leaving).await?,
+        warnings: command.rules.warnings(),
+    })
+}
+
+impl Counted {
+    fn add(&mut self, id: &ProductId, max: usize) {
+        self.count += 1;
+        if self.first.len() < max {
+            self.first.push(id.clone());
+        }
+    }
 }
 
 impl Sample {
-    fn add(&mut self, product: &Product, max: usize) {
-        self.count += 1;
-        if self.first.len() < max {
-            let title = product.title.clone();
-            self.first.push((product.id.clone(), title));
-        }
-    }
-
-    /// A sample of these products, in the order of their ids.
-    async fn of(tx: &Tx, ids: &BTreeSet<ProductId>, max: usize) -> Result<Self> {
-        let first: Vec<_> = ids.iter().take(max).cloned().collect();
-        let mut known = products::outlines(tx, &first).await?;
+    async fn of(tx: &Tx, products: Counted) -> Result<Self> {
+        let mut known = products::outlines(tx, &products.first).await?;
         let title = |id: ProductId| {
             let product = known.remove(&id);
             (id, product.map(|it| it.title).unwrap_or_default())
         };
         Ok(Self {
-            count: ids.len() as u64,
-            first: first.into_iter().map(title).collect(),
+            count: products.count,
+            first: products.first.into_iter().map(title).collect(),
         })
     }
 }
@@ -193,21 +203,21 @@ impl Compared {
         becomes_member && !self.members.remove(id)
     }
 
-    /// Adds what is left after all registered products were compared: members that leave, and
-    /// includes of unregistered products.
-    async fn finish(mut self, tx: &Tx, max: usize, preview: &mut Preview) -> Result<()> {
-        let mut joining = BTreeSet::new();
-        for id in self.named.includes {
-            if !self.members.remove(&id) {
-                joining.insert(id);
+    /// The products that join and those that leave, after all registered products were compared:
+    /// includes of unregistered products join, and members that are left leave.
+    fn finish(mut self, mut joining: Counted, max: usize) -> (Counted, Counted) {
+        let mut leaving = Counted::default();
+        // The first of each kind may be among the first of both.
+        for id in &self.named.includes {
+            if !self.members.remove(id) {
+                joining.add(id, usize::MAX);
             }
         }
-        preview.leaving = Sample::of(tx, &self.members, max).await?;
-        let more = Sample::of(tx, &joining, max).await?;
-        preview.joining.count += more.count;
-        preview.joining.first.extend(more.first);
-        preview.joining.first.sort_unstable();
-        preview.joining.first.truncate(max);
-        Ok(())
+        joining.first.sort_unstable();
+        joining.first.truncate(max);
+        for id in &self.members {
+            leaving.add(id, max);
+        }
+        (joining, leaving)
     }
 }

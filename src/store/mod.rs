@@ -32,6 +32,7 @@ mod lock_set;
 pub mod logins;
 pub mod membership;
 mod observer;
+mod packed;
 mod permits;
 mod pool;
 mod probe;

@@ -8,8 +8,8 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, TryGetable,
+    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{
         Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
@@ -25,6 +25,7 @@ use super::{
     error::needs_more_locks,
     listing::containing,
     lock_set::LockSet,
+    packed::{self, Packed, Values},
     row::{count_from_row, properties, properties_to_row},
     tx::Tx,
     wanted::{self, Wanted},
@@ -118,10 +119,22 @@ fn with_size(select: &mut SelectStatement, needs: &Needs) {
         .expr_as(attributes.add(details), "bytes");
 }
 
-/// Selects the columns of products that are needed. [`decode`] reads them.
+/// Selects the columns of products that are needed, as texts.
 fn with_needed(select: &mut SelectStatement, needs: &Needs) {
-    let needed = COLUMNS.into_iter().filter(|it| is_needed(*it, needs));
-    select.columns(needed.map(|column| column.as_column_ref()));
+    for column in COLUMNS.into_iter().filter(|it| is_needed(*it, needs)) {
+        if let row::Column::CreateTime | row::Column::UpdateTime = column {
+            select.expr_as(column.into_expr().cast_as("text"), column);
+        } else {
+            select.column(column.as_column_ref());
+        }
+    }
+}
+
+/// Reads products that [`with_needed`] selected. [`decode`] reads their columns.
+async fn read(tx: &Tx, select: SelectStatement, needs: &Needs) -> Result<Packed> {
+    let needed = COLUMNS.iter().filter(|it| is_needed(**it, needs));
+    let names: Vec<_> = needed.map(|column| column.as_str()).collect();
+    packed::read(tx, select, &names).await
 }
 
 fn is_needed(column: row::Column, needs: &Needs) -> bool {
@@ -130,7 +143,8 @@ fn is_needed(column: row::Column, needs: &Needs) -> bool {
         UpdateTime,
     };
     match column {
-        TenantId | Id | Title | SearchTitle => true,
+        TenantId | Id | SearchTitle => true,
+        Title => needs.title,
         Slug | ProductType | CreateTime | UpdateTime => needs.outline,
         Attributes => needs.attributes,
         Details => needs.details,
@@ -206,16 +220,17 @@ impl<'t> Pages<'t> {
 
 /// The rows of a page.
 struct Rows {
-    rows: Vec<QueryResult>,
+    rows: Packed,
     last: ProductId,
     bytes: usize,
 }
 
 impl Rows {
     fn decode(&self, tenant: &TenantId, needs: &Needs) -> Result<Page> {
-        let products = self.rows.iter().map(|row| decode(tenant, row, needs));
+        let mut products = decode(tenant, &self.rows, needs)?;
+        products.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Ok(Page {
-            products: products.collect::<Result<_>>()?,
+            products,
             bytes: self.bytes,
         })
     }
@@ -314,7 +329,7 @@ async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Op
     with_needed(&mut rest, needs);
     rest.and_where(row::Column::Id.lte(last.as_str()));
     Ok(Some(Rows {
-        rows: tx.db().query_all(&rest).await?,
+        rows: read(tx, rest, needs).await?,
         last: ProductId::trusted(last),
         bytes,
     }))
@@ -685,11 +700,11 @@ async fn find(
         with_needed(select, needs);
         lock(select);
     });
-    let rows = tx.db().query_all(&rows?).await?;
-    let products = rows.iter().map(|row| decode(&tx.tenant, row, needs));
-    products
-        .map(|product| product.map(|product| (product.id.clone(), product)))
-        .collect()
+    let rows = read(tx, rows?, needs).await?;
+    let products = decode(&tx.tenant, &rows, needs)?.into_iter();
+    Ok(products
+        .map(|product| (product.id.clone(), product))
+        .collect())
 }
 
 /// A statement on the products with these ids, in the order in which locks must be taken.
@@ -724,56 +739,67 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
     })
 }
 
-/// Decodes the columns that [`with_needed`] selected. The others are empty.
-fn decode(tenant: &TenantId, row: &QueryResult, needs: &Needs) -> Result<Product> {
-    let mut columns = Columns {
-        row,
-        needs,
-        next: 0,
-    };
+/// Decodes products. Columns that are not needed are empty.
+fn decode(tenant: &TenantId, rows: &Packed, needs: &Needs) -> Result<Vec<Product>> {
+    let mut values = rows.values();
+    let mut products = Vec::new();
+    while !values.is_at_end() {
+        products.push(decode_one(tenant, &mut values, needs)?);
+    }
+    Ok(products)
+}
+
+fn decode_one(tenant: &TenantId, values: &mut Values<'_>, needs: &Needs) -> Result<Product> {
+    let mut columns = Columns { values, needs };
     // In the order of `COLUMNS`.
-    let id: String = columns.take(row::Column::Id)?;
-    let title = columns.take(row::Column::Title)?;
-    let slug = columns.take(row::Column::Slug)?;
-    let product_type = columns.take(row::Column::ProductType)?;
-    let attributes: Option<String> = columns.take(row::Column::Attributes)?;
-    let details: Option<String> = columns.take(row::Column::Details)?;
-    let create_time = columns.take(row::Column::CreateTime)?;
-    let update_time = columns.take(row::Column::UpdateTime)?;
+    let id = columns.text(row::Column::Id)?;
+    let title = columns.text(row::Column::Title)?.into();
+    let slug = columns.text(row::Column::Slug)?.into();
+    let product_type = columns.text(row::Column::ProductType)?.into();
+    let attributes = columns.take(row::Column::Attributes)?;
+    let details = columns.take(row::Column::Details)?;
+    let create_time = columns.time(row::Column::CreateTime)?;
+    let update_time = columns.time(row::Column::UpdateTime)?;
     let cell = |column| Cell {
         table: "products",
         tenant: tenant.as_str(),
-        key: &id,
+        key: id,
         column,
     };
-    let attributes = attributes.map(|it| properties(cell("attributes"), &it));
-    let details = details.map(|it| details::decode(cell("details"), &it));
+    let attributes = attributes.map(|it| properties(cell("attributes"), it));
+    let details = details.map(|it| details::decode(cell("details"), it));
     Ok(Product {
-        id: ProductId::trusted(&*id),
+        id: ProductId::trusted(id),
         title,
         slug,
         product_type,
         attributes: attributes.transpose()?.unwrap_or_default(),
         details: details.transpose()?.unwrap_or_default(),
-        create_time: Timestamp::from_micros(create_time),
-        update_time: Timestamp::from_micros(update_time),
+        create_time,
+        update_time,
     })
 }
 
-/// The selected columns of a row, which are taken in their order.
-struct Columns<'a> {
-    row: &'a QueryResult,
-    needs: &'a Needs,
-    next: usize,
+/// The columns of a product, which are taken in their order.
+struct Columns<'v, 'a> {
+    values: &'v mut Values<'a>,
+    needs: &'v Needs,
 }
 
-impl Columns<'_> {
-    fn take<T: TryGetable + Default>(&mut self, column: row::Column) -> Result<T> {
-        if !is_needed(column, self.needs) {
-            return Ok(T::default());
-        }
-        let value = self.row.try_get_by_index(self.next)?;
-        self.next += 1;
-        Ok(value)
+impl<'a> Columns<'_, 'a> {
+    /// The value of a column; `None` if it is not needed.
+    fn take(&mut self, column: row::Column) -> Result<Option<&'a str>> {
+        is_needed(column, self.needs)
+            .then(|| self.values.next())
+            .transpose()
+    }
+
+    fn text(&mut self, column: row::Column) -> Result<&'a str> {
+        Ok(self.take(column)?.unwrap_or_default())
+    }
+
+    fn time(&mut self, column: row::Column) -> Result<Timestamp> {
+        let micros = self.take(column)?.map_or(Ok(0), str::parse);
+        Ok(Timestamp::from_micros(micros.map_err(Error::internal)?))
     }
 }

@@ -388,6 +388,9 @@ proptest! {
         if !needs.details {
             part.details = Details::default();
         }
+        if !needs.title {
+            part.title = String::new();
+        }
         if !needs.outline {
             (part.slug, part.product_type) = (String::new(), String::new());
             (part.create_time, part.update_time) = (NOW, NOW);
