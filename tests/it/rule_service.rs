@@ -179,6 +179,73 @@ async fn a_preview_counts_and_compares_and_stores_nothing(
 
 #[rstest]
 #[tokio::test]
+async fn small_and_large_products_are_all_evaluated(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::start(engine, Flags::default()).await;
+    // Pages of small products, some among large ones, and large ones that don't fit one page.
+    let sizes = |number| match number {
+        0..1_500 => 10,
+        1_500..1_600 => 8_000,
+        1_600..2_500 => 10,
+        _ => 150_000,
+    };
+    let product = |number: usize| {
+        let value = |kind| prost_types::Value { kind: Some(kind) };
+        let filler = "é".repeat(sizes(number) / 2);
+        let attributes = [
+            (
+                "n",
+                prost_types::value::Kind::NumberValue((number % 10) as f64),
+            ),
+            ("filler", prost_types::value::Kind::StringValue(filler)),
+        ];
+        let fields = attributes.map(|(name, kind)| (name.to_owned(), value(kind)));
+        pb::Product {
+            id: format!("{number:05}"),
+            title: format!("Number {number}, with ü"),
+            attributes: Some(prost_types::Struct {
+                fields: fields.into(),
+            }),
+            ..pb::Product::default()
+        }
+    };
+    for from in (0..2_500).step_by(500) {
+        put(&server, (from..from + 500).map(product).collect()).await;
+    }
+    for from in (2_500..2_560).step_by(20) {
+        put(&server, (from..from + 20).map(product).collect()).await;
+    }
+    let below_3 = condition(
+        Target::AttributePath("n".into()),
+        pb::ConditionOperator::LessThan,
+        Value::Decimal("3".into()),
+    );
+    let request = pb::PreviewRulesRequest {
+        rules: Some(rules(vec![below_3.clone()])),
+        sample_size: 100,
+        ..pb::PreviewRulesRequest::default()
+    };
+    let found = server.rules().await.preview_rules(request).await;
+    let found = found.unwrap().into_inner();
+    let matching: Vec<_> = (0..2_560).filter(|number| number % 10 < 3).collect();
+    assert_eq!((found.product_count, found.match_count), (2_560, 768));
+    let sample = matching
+        .iter()
+        .take(100)
+        .map(|number| pb::PreviewedProduct {
+            product_id: format!("{number:05}"),
+            title: format!("Number {number}, with ü"),
+        });
+    assert_eq!(found.matches, sample.collect::<Vec<_>>());
+    create_smart(&server, "below", rules(vec![below_3])).await;
+    let expected: Vec<_> = matching
+        .iter()
+        .map(|number| format!("{number:05}"))
+        .collect();
+    assert_eq!(members(&server, "below").await, expected);
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_preview_warns_of_rules_that_always_match(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = shop(engine, Flags::default()).await;
     let title = || Target::Field(pb::ProductField::Title.into());
