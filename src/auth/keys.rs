@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use serde::Deserialize;
 
 use super::{
@@ -150,7 +151,7 @@ impl Keys {
         }
         // A key that was found before is read once per cache time, and needs no limit.
         let peer = peer.filter(|_| cached.is_none());
-        match self.look_up(id, peer).await? {
+        match self.look_up(id, peer).boxed().await? {
             Ok(known) => {
                 let read = Read {
                     known: known.clone(),

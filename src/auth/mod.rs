@@ -14,6 +14,7 @@ mod unknown;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
@@ -183,7 +184,7 @@ impl Authenticator {
                 return Ok(by_key.keys.verify(token, peer).await?.identity);
             }
             if token.starts_with(tokens::PREFIX) {
-                let (_, known) = by_key.logged_in(token, Timestamp::now()).await?;
+                let (_, known) = by_key.logged_in(token, Timestamp::now()).boxed().await?;
                 return Ok(known.identity);
             }
         }

@@ -85,7 +85,7 @@ impl Service<Request<Body>> for EncodedService {
             "/endcap.v1.CollectionService/GetCollection" => {
                 let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
                     let collections = Arc::clone(&collections);
-                    async move { reply(collections.get(message).await) }
+                    async move { reply(collections.get(message).await) }.boxed()
                 });
                 let mut grpc = self.grpc();
                 async move { Ok(grpc.unary(method, request).await) }.boxed()
@@ -93,7 +93,7 @@ impl Service<Request<Body>> for EncodedService {
             "/endcap.v1.CollectionService/ListChildren" => {
                 let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
                     let collections = Arc::clone(&collections);
-                    async move { reply(collections.list_children_page(message).await) }
+                    async move { reply(collections.list_children_page(message).await) }.boxed()
                 });
                 let mut grpc = self.grpc();
                 async move { Ok(grpc.unary(method, request).await) }.boxed()

@@ -129,7 +129,7 @@ pub fn service(
         async move {
             let request = protocol::recognize(edge.dialects, request);
             let serve = |request| {
-                let response = inside.oneshot(request);
+                let response = inside.oneshot(request).boxed();
                 async { response.await.unwrap_or_else(|never| match never {}) }
             };
             let is_http1 = request.version() < Version::HTTP_2;
@@ -173,9 +173,9 @@ impl Edge {
         }
         let route = |request| self.route(request);
         let limited = |request| rate::limit(self.callers.as_deref(), request, route);
-        let known = |request| auth::authenticate(&self.gate, request, limited);
-        // Boxed, as the compiler limits how deeply futures nest.
-        let counted = |request| responses::count(&self.memory, request, known).boxed();
+        // Boxed, as the functions around it would move it several times.
+        let known = |request| auth::authenticate(&self.gate, request, limited).boxed();
+        let counted = |request| responses::count(&self.memory, request, known);
         let guarded = |request| guard::guard(self.guard, request, counted);
         let gated = |request| health::gate(&self.health, request, guarded);
         overload::shed(&self.in_flight, request, gated).await

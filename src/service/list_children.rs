@@ -139,7 +139,7 @@ impl Service {
             // cached.
             if command.products.is_some() {
                 let made = read_cache::made(&self.store, tx, consistency, fill);
-                return Ok(made.await?.0.encoded);
+                return Ok(Box::pin(made).await?.0.encoded);
             }
             let start = match &command.start {
                 ChildStart::Index(index) => format!("index {index}"),

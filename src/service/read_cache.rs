@@ -120,8 +120,10 @@ impl ReadCache {
         F: Fn(Option<Tx>) -> R,
         R: Future<Output = Result<Filled>>,
     {
+        // Boxed, so that the future of a hit is small.
+        let make = || Box::pin(made(store, tx, consistency, &fill));
         let Some(cache) = &self.0 else {
-            return Ok(made(store, tx, consistency, fill).await?.0.encoded);
+            return Ok(make().await?.0.encoded);
         };
         if let Some(encoded) = cache.find(store, tx, &key, consistency).await? {
             metrics::read_cache_lookup("hit");
@@ -142,7 +144,7 @@ impl ReadCache {
             }
         };
         metrics::read_cache_lookup("miss");
-        let (filled, as_of) = made(store, tx, consistency, fill).await?;
+        let (filled, as_of) = make().await?;
         cache.keep(key, &filled, as_of);
         drop(place);
         Ok(filled.encoded)

@@ -126,7 +126,7 @@ pub async fn use_case<T>(
     let parent = Context::current();
     let is_sampled = is_sampled(&parent);
     let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
-    let result = run.with_context(context.clone()).await;
+    let result = Box::pin(run).with_context(context.clone()).await;
     if is_sampled {
         if let Err(error) = &result {
             fail(&context, error);
