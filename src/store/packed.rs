@@ -39,25 +39,26 @@ struct Unread<'a> {
 /// Reads the rows of a statement with the given columns, which must be texts and not NULL. The order
 /// of the rows is not defined.
 pub(super) async fn read(tx: &Tx, rows: SelectStatement, columns: &[&str]) -> Result<Packed> {
-    let mut packed = Query::select();
-    join(&mut packed, columns);
-    packed.from_subquery(rows, "packed");
-    match tx.db().query_one(&packed).await? {
-        Some(row) => Packed::of(&row, 0, columns.len()),
-        None => Ok(Packed::default()),
-    }
-}
-
-/// Selects the joined values of these columns, and their lengths, for [`Packed::of`].
-pub(super) fn join(select: &mut SelectStatement, columns: &[&str]) {
     let joined = |value: Expr, separator| Func::cust("string_agg").arg(value).arg(separator);
+    let mut packed = Query::select();
     for column in columns {
         let text = || Expr::col(Alias::new(*column));
         let length = Expr::from(Func::cust("octet_length").arg(text()));
-        select
+        packed
             .expr(joined(text(), ""))
             .expr(joined(length.cast_as("text"), ","));
     }
+    packed.from_subquery(rows, "packed");
+    let packed = tx.db().query_one(&packed).await?;
+    let columns = packed.iter().flat_map(|row| {
+        let columns = (0..columns.len()).map(|at| Column::read(row, 2 * at));
+        columns.filter_map(Result::transpose)
+    });
+    Ok(Packed(
+        columns
+            .collect::<Result<_, _>>()
+            .map_err(sea_orm::DbErr::from)?,
+    ))
 }
 
 impl Column {
@@ -70,13 +71,6 @@ impl Column {
 }
 
 impl Packed {
-    /// Reads what [`join`] selected of so many columns, from that index of the row.
-    pub(super) fn of(row: &QueryResult, first: usize, columns: usize) -> Result<Self> {
-        let columns = (0..columns).filter_map(|at| Column::read(row, first + 2 * at).transpose());
-        let columns: Result<_, _> = columns.collect();
-        Ok(Self(columns.map_err(sea_orm::DbErr::from)?))
-    }
-
     /// The values.
     pub(super) fn values(&self) -> Values<'_> {
         let columns = self.0.iter().map(|column| Unread {

@@ -8,11 +8,10 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, IdenStatic as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, TryGetableMany,
+    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{
-        CaseStatement, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query,
-        SelectStatement, UnionType,
+        Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
 };
 use tokio::task::JoinHandle;
@@ -58,8 +57,6 @@ const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 /// pages are in memory at once.
 const AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;
-/// A page of products up to this size fits whatever their number.
-const SMALL: i64 = (BYTES_AT_ONCE / AT_ONCE) as i64;
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
@@ -110,13 +107,6 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId], needs: &Needs) -> Result<HashMap<
 
 /// Selects the ids and the approximate sizes of products.
 fn with_size(select: &mut SelectStatement, needs: &Needs) {
-    select
-        .column(row::Column::Id.as_column_ref())
-        .expr_as(bytes(needs), "bytes");
-}
-
-/// The approximate size of a product, of what is needed.
-fn bytes(needs: &Needs) -> Expr {
     let [attributes, details] = LARGE.map(|column| {
         if !is_needed(column, needs) {
             return Expr::value(0_i64);
@@ -124,33 +114,27 @@ fn bytes(needs: &Needs) -> Expr {
         let size = Func::cust("octet_length").arg(column.into_expr());
         Expr::from(size).cast_as("bigint")
     });
-    attributes.add(details)
+    select
+        .column(row::Column::Id.as_column_ref())
+        .expr_as(attributes.add(details), "bytes");
 }
 
-/// Selects the columns of products that are needed, as texts. [`decode`] reads them. With `max`,
-/// large columns are NULL if the product is larger than that.
-fn with_needed(select: &mut SelectStatement, needs: &Needs, max: Option<i64>) {
-    for column in needed(needs) {
-        let value = column.into_expr();
-        let value = match (column, max) {
-            (row::Column::CreateTime | row::Column::UpdateTime, _) => value.cast_as("text"),
-            (row::Column::Attributes | row::Column::Details, Some(max)) => {
-                let is_small = bytes(needs).lte(max);
-                CaseStatement::new().case(is_small, value).into()
-            }
-            _ => value,
-        };
-        select.expr_as(value, column);
+/// Selects the columns of products that are needed, as texts.
+fn with_needed(select: &mut SelectStatement, needs: &Needs) {
+    for column in COLUMNS.into_iter().filter(|it| is_needed(*it, needs)) {
+        if let row::Column::CreateTime | row::Column::UpdateTime = column {
+            select.expr_as(column.into_expr().cast_as("text"), column);
+        } else {
+            select.column(column.as_column_ref());
+        }
     }
 }
 
-fn needed(needs: &Needs) -> impl Iterator<Item = row::Column> {
-    COLUMNS.into_iter().filter(|it| is_needed(*it, needs))
-}
-
-/// The names of the columns that are needed.
-fn names(needs: &Needs) -> Vec<&'static str> {
-    needed(needs).map(|column| column.as_str()).collect()
+/// Reads products that [`with_needed`] selected. [`decode`] reads their columns.
+async fn read(tx: &Tx, select: SelectStatement, needs: &Needs) -> Result<Packed> {
+    let needed = COLUMNS.iter().filter(|it| is_needed(**it, needs));
+    let names: Vec<_> = needed.map(|column| column.as_str()).collect();
+    packed::read(tx, select, &names).await
 }
 
 fn is_needed(column: row::Column, needs: &Needs) -> bool {
@@ -313,7 +297,6 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Vec
 
 /// The rows of the next products after `id`; `None` at the end.
 async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Option<Rows>> {
-    let names = names(needs);
     let mut rest = Query::select();
     rest.from(row::Entity)
         .and_where(row::Column::TenantId.eq(tx.tenant()))
@@ -322,33 +305,19 @@ async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Op
         rest.and_where(row::Column::Id.gt(id.as_str()));
     }
     let mut next = rest.clone();
-    next.limit(AT_ONCE as u64);
-    // Most pages have small products only, so that one statement reads them.
-    let mut small = next.clone();
-    with_needed(&mut small, needs, Some(SMALL));
-    small.expr_as(bytes(needs), "bytes");
-    let mut page = Query::select();
-    page.expr(Func::max(Expr::col(ID)))
+    with_size(next.limit(AT_ONCE as u64), needs);
+    // Most pages fit whole, which takes no row for each product to know.
+    let mut whole = Query::select();
+    whole
+        .expr(Func::max(Expr::col(ID)))
         .expr(Expr::from(Func::sum(Expr::col("bytes"))).cast_as("bigint"))
-        .expr(Func::max(Expr::col("bytes")));
-    packed::join(&mut page, &names);
-    page.from_subquery(small, "small");
-    let Some(page) = tx.db().query_one(&page).await? else {
-        return Ok(None);
-    };
-    let whole: (Option<String>, Option<i64>, Option<i64>) =
-        TryGetableMany::try_get_many_by_index(&page).map_err(DbErr::from)?;
-    let (Some(mut last), Some(bytes), Some(largest)) = whole else {
+        .from_subquery(next.clone(), "next");
+    let whole: Vec<(Option<String>, Option<i64>)> = wanted::tuples(tx, &whole).await?;
+    let Some((Some(mut last), Some(bytes))) = whole.into_iter().next() else {
         return Ok(None);
     };
     let mut bytes = count_from_row(bytes) as usize;
-    if largest <= SMALL {
-        let rows = Packed::of(&page, 3, names.len())?;
-        let last = ProductId::trusted(last);
-        return Ok(Some(Rows { rows, last, bytes }));
-    }
     if bytes > BYTES_AT_ONCE {
-        with_size(&mut next, needs);
         let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
         let sizes = next.iter().map(|(_, size)| count_from_row(*size) as usize);
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
@@ -357,10 +326,10 @@ async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Op
             last = fitting;
         }
     }
-    with_needed(&mut rest, needs, None);
+    with_needed(&mut rest, needs);
     rest.and_where(row::Column::Id.lte(last.as_str()));
     Ok(Some(Rows {
-        rows: packed::read(tx, rest, &names).await?,
+        rows: read(tx, rest, needs).await?,
         last: ProductId::trusted(last),
         bytes,
     }))
@@ -728,10 +697,10 @@ async fn find(
     lock: impl FnOnce(&mut SelectStatement),
 ) -> Result<HashMap<ProductId, Product>> {
     let rows = named(tx, ids, |select| {
-        with_needed(select, needs, None);
+        with_needed(select, needs);
         lock(select);
     });
-    let rows = packed::read(tx, rows?, &names(needs)).await?;
+    let rows = read(tx, rows?, needs).await?;
     let products = decode(&tx.tenant, &rows, needs)?.into_iter();
     Ok(products
         .map(|product| (product.id.clone(), product))
