@@ -109,12 +109,13 @@ impl Server {
             tracing::debug!(%error, "setting TCP_NODELAY failed");
         }
         let state = slot.state.clone();
-        let served = async {
+        // Boxed, as the functions around it would each hold it again, for as long as the connection.
+        let served = Box::pin(async {
             match tls {
                 None => self.serve_http(stream, None, state).await,
                 Some(tls) => self.serve_tls(stream, &tls, state).await,
             }
-        };
+        });
         // This is the receiver of the responses over HTTP/1; over HTTP/2 each stream has its own.
         let connection = Connection::new(slot.state.id());
         let served = Receiver::new(connection).serve(served);
