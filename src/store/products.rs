@@ -2,14 +2,15 @@
 //! exist only as members of lists.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, IdenStatic as _,
+    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _,
     sea_query::{
         Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
@@ -25,7 +26,7 @@ use super::{
     error::needs_more_locks,
     listing::containing,
     lock_set::LockSet,
-    packed::{self, Packed, Values},
+    packed::{self, Packed},
     row::{count_from_row, properties, properties_to_row},
     tx::Tx,
     wanted::{self, Wanted},
@@ -130,7 +131,7 @@ fn with_needed(select: &mut SelectStatement, needs: &Needs) {
     }
 }
 
-/// Reads products that [`with_needed`] selected. [`decode`] reads their columns.
+/// Reads products that [`with_needed`] selected, which must be of limited size, as one row.
 async fn read(tx: &Tx, select: SelectStatement, needs: &Needs) -> Result<Packed> {
     let needed = COLUMNS.iter().filter(|it| is_needed(**it, needs));
     let names: Vec<_> = needed.map(|column| column.as_str()).collect();
@@ -227,7 +228,7 @@ struct Rows {
 
 impl Rows {
     fn decode(&self, tenant: &TenantId, needs: &Needs) -> Result<Page> {
-        let mut products = decode(tenant, &self.rows, needs)?;
+        let mut products = decode_packed(tenant, &self.rows, needs)?;
         products.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Ok(Page {
             products,
@@ -260,8 +261,12 @@ pub async fn each_of(
             .map(|id| known.get(id).copied().unwrap_or_default());
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         let bytes = sizes.take(fit).sum();
-        let products = find(tx, &next[..fit], needs, |_| {}).await?;
-        tx.work(bytes, || products.values().try_for_each(&mut visit))?;
+        let rows = named(tx, &next[..fit], |select| with_needed(select, needs))?;
+        let rows = read(tx, rows, needs).await?;
+        tx.work(bytes, || {
+            let products = decode_packed(&tx.tenant, &rows, needs)?;
+            products.iter().try_for_each(&mut visit)
+        })?;
         next.drain(..fit);
     }
 }
@@ -700,11 +705,12 @@ async fn find(
         with_needed(select, needs);
         lock(select);
     });
-    let rows = read(tx, rows?, needs).await?;
-    let products = decode(&tx.tenant, &rows, needs)?.into_iter();
-    Ok(products
-        .map(|product| (product.id.clone(), product))
-        .collect())
+    // Not as one row: the products may be of any size, and that of a value is limited.
+    let rows = tx.db().query_all(&rows?).await?;
+    let products = rows.iter().map(|row| decode_row(&tx.tenant, row, needs));
+    products
+        .map(|product| product.map(|product| (product.id.clone(), product)))
+        .collect()
 }
 
 /// A statement on the products with these ids, in the order in which locks must be taken.
@@ -739,67 +745,60 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
     })
 }
 
-/// Decodes products. Columns that are not needed are empty.
-fn decode(tenant: &TenantId, rows: &Packed, needs: &Needs) -> Result<Vec<Product>> {
+/// Decodes products that were read as one row. Columns that are not needed are empty.
+fn decode_packed(tenant: &TenantId, rows: &Packed, needs: &Needs) -> Result<Vec<Product>> {
     let mut values = rows.values();
     let mut products = Vec::new();
     while !values.is_at_end() {
-        products.push(decode_one(tenant, &mut values, needs)?);
+        products.push(decode(tenant, needs, || values.next().map(Cow::Borrowed))?);
     }
     Ok(products)
 }
 
-fn decode_one(tenant: &TenantId, values: &mut Values<'_>, needs: &Needs) -> Result<Product> {
-    let mut columns = Columns { values, needs };
-    // In the order of `COLUMNS`.
-    let id = columns.text(row::Column::Id)?;
-    let title = columns.text(row::Column::Title)?.into();
-    let slug = columns.text(row::Column::Slug)?.into();
-    let product_type = columns.text(row::Column::ProductType)?.into();
-    let attributes = columns.take(row::Column::Attributes)?;
-    let details = columns.take(row::Column::Details)?;
-    let create_time = columns.time(row::Column::CreateTime)?;
-    let update_time = columns.time(row::Column::UpdateTime)?;
+/// Decodes a product that was read as a row of its own.
+fn decode_row(tenant: &TenantId, row: &QueryResult, needs: &Needs) -> Result<Product> {
+    let mut columns = 0..;
+    decode(tenant, needs, || {
+        let text: String = row.try_get_by_index(columns.next().unwrap_or_default())?;
+        Ok(Cow::Owned(text))
+    })
+}
+
+/// Decodes a product from its needed columns, which `next` returns in the order of [`COLUMNS`].
+fn decode<'a>(
+    tenant: &TenantId,
+    needs: &Needs,
+    mut next: impl FnMut() -> Result<Cow<'a, str>>,
+) -> Result<Product> {
+    let mut take = |column| is_needed(column, needs).then(&mut next).transpose();
+    let time = |micros: Option<Cow<'_, str>>| {
+        let micros = micros.map_or(Ok(0), |micros| micros.parse());
+        micros.map(Timestamp::from_micros).map_err(Error::internal)
+    };
+    let id = take(row::Column::Id)?.unwrap_or_default();
+    let title = take(row::Column::Title)?.unwrap_or_default();
+    let slug = take(row::Column::Slug)?.unwrap_or_default();
+    let product_type = take(row::Column::ProductType)?.unwrap_or_default();
+    let attributes = take(row::Column::Attributes)?;
+    let details = take(row::Column::Details)?;
+    let create_time = time(take(row::Column::CreateTime)?)?;
+    let update_time = time(take(row::Column::UpdateTime)?)?;
     let cell = |column| Cell {
         table: "products",
         tenant: tenant.as_str(),
-        key: id,
+        key: &id,
         column,
     };
-    let attributes = attributes.map(|it| properties(cell("attributes"), it));
-    let details = details.map(|it| details::decode(cell("details"), it));
+    let attributes = attributes.map(|it| properties(cell("attributes"), &it));
+    let details = details.map(|it| details::decode(cell("details"), &it));
     Ok(Product {
-        id: ProductId::trusted(id),
-        title,
-        slug,
-        product_type,
+        id: ProductId::trusted(&*id),
+        title: title.into(),
+        slug: slug.into(),
+        product_type: product_type.into(),
         attributes: attributes.transpose()?.unwrap_or_default(),
         details: details.transpose()?.unwrap_or_default(),
         create_time,
         update_time,
     })
-}
-
-/// The columns of a product, which are taken in their order.
-struct Columns<'v, 'a> {
-    values: &'v mut Values<'a>,
-    needs: &'v Needs,
-}
-
-impl<'a> Columns<'_, 'a> {
-    /// The value of a column; `None` if it is not needed.
-    fn take(&mut self, column: row::Column) -> Result<Option<&'a str>> {
-        is_needed(column, self.needs)
-            .then(|| self.values.next())
-            .transpose()
-    }
-
-    fn text(&mut self, column: row::Column) -> Result<&'a str> {
-        Ok(self.take(column)?.unwrap_or_default())
-    }
-
-    fn time(&mut self, column: row::Column) -> Result<Timestamp> {
-        let micros = self.take(column)?.map_or(Ok(0), str::parse);
-        Ok(Timestamp::from_micros(micros.map_err(Error::internal)?))
-    }
 }
