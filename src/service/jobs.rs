@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Service, Settings, derive_facts};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     telemetry::{causes, metrics},
 };
 
-/// The interval of checking for jobs.
+/// The interval of checking for jobs that other processes added or left.
 const LOOK: Duration = Duration::from_secs(1);
 /// The target duration of a step, which blocks all other writers on SQLite.
 const STEP: Duration = Duration::from_millis(25);
@@ -42,7 +42,9 @@ impl Service {
             ready().await;
             match self.do_job(owner).await {
                 Ok(true) => {}
-                Ok(false) => sleep(LOOK).await,
+                Ok(false) => {
+                    let _ = timeout(LOOK, self.store.job_added()).await;
+                }
                 Err(error) => {
                     metrics::job_failed();
                     let causes = causes(&error);
@@ -151,12 +153,12 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
     }
 }
 
-/// Removes what the evaluation of a collection's rules left: its candidates, and the list that did
-/// not become the current one, or was the current one before.
+/// Removes what the evaluation of a collection's rules left: the products that it did not check
+/// again, and the list that did not become the current one, or was the current one before.
 async fn clean_up(tx: &Tx, job: &Job, id: &CollectionId, size: usize) -> Result<bool> {
-    let candidates = jobs::next_lists(tx, job, size).await?;
-    if !candidates.is_empty() {
-        jobs::advance(tx, job, &candidates).await?;
+    let unchecked = jobs::next_lists(tx, job, size).await?;
+    if !unchecked.is_empty() {
+        jobs::advance(tx, job, &unchecked).await?;
         return Ok(true);
     }
     let locked = tx.lock(LockSet::linked(id)).await?;

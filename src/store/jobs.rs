@@ -4,7 +4,7 @@
 //! expires. [`super::claims`] assigns jobs to processes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
@@ -66,8 +66,8 @@ pub enum Task {
     Follow,
     /// Derives the facts of products from their attributes.
     DeriveFacts(FactsTask),
-    /// Removes what the evaluation of a smart collection's rules left: its candidates, and the list
-    /// that is not the current one.
+    /// Removes what the evaluation of a smart collection's rules left: the products that it did not
+    /// check again, and the list that is not the current one.
     CleanUp {
         /// The id of the collection.
         collection: String,
@@ -133,6 +133,7 @@ pub(super) async fn add(tx: &Tx, task: &Task) -> Result<String> {
     row::Entity::insert(row)
         .exec_without_returning(tx.db())
         .await?;
+    tx.with_ledger(|ledger| ledger.job_added = true);
     Ok(id)
 }
 
@@ -185,8 +186,7 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 }
 
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
-/// the products changed in the meantime. They are recorded under an empty collection id, apart from
-/// the candidates.
+/// the products changed in the meantime. They are recorded under an empty collection id.
 pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
     const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
         SELECT job_id, '', changed.value FROM evaluations \
@@ -232,17 +232,8 @@ pub(super) async fn changed(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Prod
     Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
-/// Records that a job has checked products again. They are candidates now: if the process ends, the
-/// next one must not miss them.
-pub(super) async fn evaluated(
-    tx: &Tx,
-    job: &Job,
-    id: &CollectionId,
-    products: &[ProductId],
-) -> Result<()> {
-    let lists = products.iter();
-    let lists = lists.map(|product| (id.clone(), ChildId::from(product.clone())));
-    add_lists(tx, &job.id, &lists.collect::<Vec<_>>()).await?;
+/// Records that a job has checked products again.
+pub(super) async fn checked(tx: &Tx, job: &Job, products: &[ProductId]) -> Result<()> {
     list::Entity::delete_many()
         .filter(list::Column::JobId.eq(&job.id))
         .filter(list::Column::CollectionId.eq(""))
@@ -250,18 +241,6 @@ pub(super) async fn evaluated(
         .exec(tx.db())
         .await?;
     Ok(())
-}
-
-/// All products in a job's lists, by id.
-pub(super) async fn products(tx: &Tx, job: &str) -> Result<BTreeSet<ProductId>> {
-    let ids: Vec<String> = list::Entity::find()
-        .select_only()
-        .column(list::Column::ChildId)
-        .filter(list::Column::JobId.eq(job))
-        .into_tuple()
-        .all(tx.db())
-        .await?;
-    Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
 /// One of the given products that a job of the tenant is still deleting, if there is one.

@@ -98,6 +98,8 @@ pub struct Ledger {
     pub(super) graph: Option<Graph>,
     /// Whether a collection was deleted that rules may reference.
     pub(super) names_missing: bool,
+    /// Whether a job was added.
+    pub(super) job_added: bool,
     /// When the locks were taken.
     pub(super) locked: Option<Instant>,
 }

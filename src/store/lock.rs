@@ -352,11 +352,11 @@ impl Locked {
         }
     }
 
-    /// Has the list of a smart collection replaced, when this is saved, by the result of a job's
-    /// evaluation.
-    pub fn finish_evaluation(&mut self, id: &CollectionId) {
+    /// Has the list of a smart collection replaced, when this is saved, by those of its members and
+    /// of the given products that belong to it, which a job has found.
+    pub(super) fn finish_evaluation(&mut self, id: &CollectionId, found: BTreeSet<ProductId>) {
         if let Some(entry) = self.collections.get_mut(id) {
-            entry.follow = Some(EvaluationScope::Found);
+            entry.follow = Some(EvaluationScope::Found(found));
         }
     }
 

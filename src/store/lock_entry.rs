@@ -44,8 +44,8 @@ pub(super) enum EvaluationScope {
     Named(BTreeSet<ProductId>),
     /// All products of the tenant; by a job if there are more than this many.
     All(usize),
-    /// The candidates that a job has found, and the current members.
-    Found,
+    /// These, which a job has found, and the current members.
+    Found(BTreeSet<ProductId>),
     /// None: a job has built the list, which is the current one already.
     Built,
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tokio::sync::Notify;
 use tracing::Span;
 
 use super::{
@@ -75,6 +76,8 @@ pub struct Store {
     pub(super) wal: Option<PathBuf>,
     /// The rate limit per tenant.
     tenants: Option<Arc<RateLimiter>>,
+    /// Notified when a job is added by this process.
+    job_added: Arc<Notify>,
 }
 
 impl Store {
@@ -116,6 +119,7 @@ impl Store {
                 DatabasePlace::Url(_) => None,
             },
             tenants: None,
+            job_added: Arc::default(),
         })
     }
 
@@ -438,6 +442,7 @@ impl Store {
         let (statements, rows) = session.db.counts();
         let directories = self.directories.clone();
         let (rules, tenant) = (self.rules.clone(), tenant.clone());
+        let job_added = ledger.job_added.then(|| Arc::clone(&self.job_added));
         let changing = self.validity.change(&tenant, &ledger);
         move || {
             for (name, directory) in ledger.directories {
@@ -453,7 +458,15 @@ impl Store {
             if let Some(count) = ledger.lists_followed {
                 metrics::lists_changed(operation, count);
             }
+            if let Some(job_added) = job_added {
+                job_added.notify_one();
+            }
         }
+    }
+
+    /// Completes when this process has added a job since it last completed.
+    pub async fn job_added(&self) {
+        self.job_added.notified().await;
     }
 
     /// Counts a request against the rate limit of its tenant.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use super::follow::{MembershipChanges, insert, membership_changes_between};
@@ -17,10 +18,9 @@ use crate::{
         children::Children,
         collections,
         error::needs_more_locks,
-        jobs,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::EvaluationScope,
-        products::{self, Pages},
+        products::{self, Page, Pages},
         rules::{
             self, Compiled,
             due::{self, Due},
@@ -177,7 +177,7 @@ impl Locked {
                 evaluations::set_outdated(tx, id, true).await?;
                 evaluations::followed(tx, &collection).await?
             }
-            EvaluationScope::All(_) | EvaluationScope::Found | EvaluationScope::Built => {
+            EvaluationScope::All(_) | EvaluationScope::Found(_) | EvaluationScope::Built => {
                 (collection.kind, collection.sort)
             }
         };
@@ -190,13 +190,8 @@ impl Locked {
                 base.add_of(tx, ids).await?;
             }
             EvaluationScope::All(_) => base.add_all(tx).await?,
-            // The candidates that the job found are checked again, and so are the current members,
-            // which may not match the new rules.
-            EvaluationScope::Found => {
-                let mut ids = match evaluations::get(tx, id).await? {
-                    Some(evaluation) => jobs::products(tx, &evaluation.job).await?,
-                    None => BTreeSet::new(),
-                };
+            // The current members may not match the new rules.
+            EvaluationScope::Found(mut ids) => {
                 ids.extend(old.iter().cloned().map(ProductId::from));
                 base.add_of(tx, ids).await?;
             }
@@ -338,9 +333,9 @@ impl Base {
         self.sort.is_some()
     }
 
-    /// The products that were evaluated for which time will change a condition, and when.
-    pub(super) fn due(&self) -> &[(ProductId, Timestamp)] {
-        &self.due
+    /// Takes the products that were evaluated for which time will change a condition, and when.
+    pub(super) fn take_due(&mut self) -> Vec<(ProductId, Timestamp)> {
+        std::mem::take(&mut self.due)
     }
 
     /// The sort key of a product, which pinned products do not have; `None` if it does not belong
@@ -369,15 +364,55 @@ impl Base {
         let memberships = Memberships::of_all(tx, &self.rules).await?;
         let mut pages = Pages::after(tx, None, &self.needs);
         while let Some(page) = pages.next().await? {
-            let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
-            let due = Due::of_rules(tx, &self.rules, &ids).await?;
-            tx.work(page.bytes, || {
-                let mut products = page.products.iter();
-                products.try_for_each(|product| self.evaluate_one(product, &due, &memberships))
-            })?;
+            self.add_page(tx, &page, &memberships).await?;
         }
         self.add_unregistered();
         Ok(())
+    }
+
+    /// Adds those of the next products after `last` that belong to the collection, until all are
+    /// done, it is `end`, or more than `max_due` due times are known. Returns how many are done and
+    /// the last one of them; `None` if there are no more.
+    pub(super) async fn add_after(
+        &mut self,
+        tx: &Tx,
+        last: Option<ProductId>,
+        (end, max_due): (Instant, usize),
+    ) -> Result<(usize, Option<ProductId>)> {
+        let mut pages = Pages::after(tx, last, &self.needs);
+        let (mut done, mut last) = (0, None);
+        while self.due.len() <= max_due && (last.is_none() || Instant::now() < end) {
+            let Some(page) = pages.next().await? else {
+                return Ok((done, None));
+            };
+            let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
+            let memberships = Memberships::of(tx, &self.rules, &ids).await?;
+            self.add_page(tx, &page, &memberships).await?;
+            done += ids.len();
+            last = ids.into_iter().next_back();
+        }
+        Ok((done, last))
+    }
+
+    /// Adds those of a page of products that belong to the collection.
+    async fn add_page(&mut self, tx: &Tx, page: &Page, memberships: &Memberships) -> Result<()> {
+        let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
+        let due = Due::of_rules(tx, &self.rules, &ids).await?;
+        tx.work(page.bytes, || {
+            let mut products = page.products.iter();
+            products.try_for_each(|product| self.evaluate_one(product, &due, memberships))
+        })
+    }
+
+    /// Applies rule entries to products that match the rules.
+    pub(super) async fn add_entries(&mut self, tx: &Tx, named: Named) -> Result<()> {
+        self.products
+            .retain(|child, _| !named.excludes.contains(&child.clone().into()));
+        let includes = named.includes.iter();
+        let includes = includes.filter(|it| !self.products.contains_key(&(*it).clone().into()));
+        let includes = includes.cloned().collect();
+        self.named = named;
+        self.add_of(tx, includes).await
     }
 
     /// Adds those of the given products that belong to the collection.
@@ -388,7 +423,7 @@ impl Base {
     }
 
     /// Adds those of the given products that are registered and belong to the collection.
-    pub(super) async fn add_registered(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
+    async fn add_registered(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let known: Vec<_> = ids.iter().cloned().collect();
         let due = Due::of_rules(tx, &self.rules, &known).await?;
         let memberships = Memberships::of(tx, &self.rules, &known).await?;
@@ -421,7 +456,7 @@ impl Base {
 
     /// Adds the includes whose products are not registered. They have no facts to evaluate or to
     /// sort by.
-    pub(super) fn add_unregistered(&mut self) {
+    fn add_unregistered(&mut self) {
         for product in self.named.includes.difference(&self.named.excludes) {
             let key = || self.sort.as_ref().map(|sort| sort.key(None));
             let entry = self.products.entry(product.clone().into());

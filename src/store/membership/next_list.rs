@@ -2,11 +2,11 @@
 //! new rules. Nobody reads it until [`Locked::catch_up`] makes it the current list.
 //!
 //! What is in the next list is also known in memory, so that finding the place of a product takes
-//! no statement. If the process ends, the next one builds the list again.
+//! no statement. If the process ends, the next one starts over.
 //!
 //! Products that change in the meantime are recorded ([`jobs::recheck`]) and evaluated again. If the
-//! order of the current list or the rule entries change, or if other rules reference the
-//! collection, the job rewrites the current list instead.
+//! order of the current list or its rule entries change, the job starts over. If that happens again
+//! and again, or if other rules reference the collection, the job rewrites the current list instead.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -14,12 +14,13 @@ use std::{
 };
 
 use super::{
-    evaluate::{Base, Expected},
+    evaluate::Base,
     follow::{Step, Steps, mutations},
 };
 use crate::{
     domain::{
-        ChildId, ChildType, CollectionId, Mutation, ProductId, Result, RulesState, Timestamp,
+        ChildId, ChildType, Collection, CollectionId, Mutation, ProductId, Result, RulesState,
+        Timestamp,
     },
     store::{
         children::{self, Children, Lists, Target, directory::Directory},
@@ -29,7 +30,8 @@ use crate::{
         lock::{LockSet, Locked},
         lock_entry::{EvaluationScope, Mutated},
         rules::{
-            due, entries,
+            due,
+            entries::{self, Named},
             evaluations::{self, Evaluation},
             keys::{self, Member},
         },
@@ -37,23 +39,28 @@ use crate::{
     },
 };
 
-/// How many products are read at a time.
-const AT_ONCE: usize = 1_000;
+/// How many of the products that follow a place are looked at.
+const FOLLOWING: usize = 1_000;
+/// How many due times are found before they must be written.
+const DUE: usize = 4_000;
+
+/// The products that match the new rules of a smart collection, as far as they are found.
+#[derive(Debug)]
+pub struct Matches {
+    base: Base,
+    /// The last product, in order of ids, that was evaluated.
+    last: Option<ProductId>,
+    done: u64,
+}
 
 /// The next list of a smart collection.
 #[derive(Debug)]
 pub struct NextList {
     base: Base,
     list: Lists,
-    /// The current list when the job began to build the next one.
-    old: Vec<ChildId>,
-    /// The products that are not evaluated again yet.
-    unread: VecDeque<ProductId>,
     /// The children that are not written yet, in order.
     unwritten: VecDeque<ChildId>,
-    /// The due times that are not written yet.
-    due: Vec<(ProductId, Timestamp)>,
-    /// The children, each with its sort key if it has one, once they are read.
+    /// The children, each with its sort key if it has one.
     keys: HashMap<ChildId, Option<String>>,
     /// The children with sort keys, in order.
     sorted: BTreeSet<(String, ChildId)>,
@@ -68,46 +75,103 @@ pub struct NextList {
 #[derive(Debug)]
 pub struct Written {
     children: usize,
-    due: usize,
     directory: Directory,
+}
+
+/// What became of a next list in a step that updated it for products that changed.
+#[derive(Debug)]
+pub enum CaughtUp {
+    /// Some of the products are done.
+    Partly(Update),
+    /// It can't become the current list, and must be built again.
+    Outdated,
+    /// It is the current list, or the current list is rewritten.
+    Wholly,
 }
 
 /// How a next list was updated for products that changed.
 #[derive(Debug)]
-pub struct CaughtUp {
+pub struct Update {
     steps: Steps,
     directory: Directory,
     checked: usize,
     left: u64,
 }
 
-impl NextList {
-    /// The next list of a collection for which the job has found the candidates. `None` if the job
-    /// is not needed any more.
+impl Matches {
+    /// None yet.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn begin(tx: &Tx, job: &Job, id: &CollectionId) -> Result<Option<Self>> {
-        let collection = collections::get(tx, id).await?;
+    pub fn none(collection: &Collection) -> Self {
+        let Collection { id, kind, sort, .. } = collection;
+        Self {
+            base: Base::new(id, kind, sort.clone(), Named::default()),
+            last: None,
+            done: 0,
+        }
+    }
+
+    /// Evaluates the rules over more products until it is `end`. Returns whether there may be more.
+    /// This only reads, so it makes no writer wait: a product that changes afterwards is checked
+    /// again in the end.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn find(&mut self, tx: &Tx, end: Instant) -> Result<bool> {
+        let last = self.last.take();
+        let (done, last) = self.base.add_after(tx, last, (end, DUE)).await?;
+        self.done += done as u64;
+        self.last = last;
+        Ok(self.last.is_some())
+    }
+
+    /// How many products are done.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Takes the products for which time will change a condition, and when, to be written.
+    pub fn take_due(&mut self) -> Vec<(ProductId, Timestamp)> {
+        self.base.take_due()
+    }
+}
+
+impl NextList {
+    /// The next list of a collection for which the job has found the products that match its rules.
+    /// `None` if the job is not needed any more.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn begin(tx: &Tx, matches: Matches) -> Result<Option<Self>> {
+        let mut base = matches.base;
+        let id = base.id().clone();
+        let collection = collections::get(tx, &id).await?;
         let collection = collection.filter(|it| it.rules_state == RulesState::Evaluating);
         let Some(collection) = collection else {
             return Ok(None);
         };
         let old = Children::of(tx, &collection, ChildType::Product);
         let old = old.all().await?;
-        // Current members may not match the new rules, so they are evaluated, too.
-        let mut unread = jobs::products(tx, &job.id).await?;
-        unread.extend(old.iter().cloned().map(ProductId::from));
-        let named = entries::of_collection(tx, id).await?;
+        let named = entries::of_collection(tx, &id).await?;
+        base.add_entries(tx, named).await?;
+        let bytes = base.bytes();
+        let (expected, sorted, keys) = tx.work(bytes, || {
+            // The due times of all products are written already.
+            let expected = base.in_order(&old);
+            let sorted = expected.keys.iter();
+            let sorted: BTreeSet<_> = sorted.map(|(id, key)| (key.clone(), id.clone())).collect();
+            let keyed = expected.list.iter();
+            let keyed = keyed.map(|id| (id.clone(), expected.keys.get(id).cloned()));
+            let keyed: HashMap<_, _> = keyed.collect();
+            (expected, sorted, keyed)
+        });
         Ok(Some(Self {
-            base: Base::new(id, &collection.kind, collection.sort, named),
-            list: children::other(tx, id).await?,
-            old,
-            unread: unread.into_iter().collect(),
-            unwritten: VecDeque::new(),
-            due: Vec::new(),
-            keys: HashMap::new(),
-            sorted: BTreeSet::new(),
+            base,
+            list: children::other(tx, &id).await?,
+            unwritten: expected.list.into(),
+            keys,
+            sorted,
             directory: Directory::default(),
             left: u64::MAX,
             factor: 1,
@@ -117,33 +181,6 @@ impl NextList {
     /// The collection.
     pub fn collection(&self) -> &CollectionId {
         self.base.id()
-    }
-
-    /// Evaluates candidates again, for their sort keys, until all are done or it is `end`. Returns
-    /// whether all are done.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn read(&mut self, tx: &Tx, end: Instant) -> Result<bool> {
-        while !self.unread.is_empty() && Instant::now() < end {
-            let some = self.unread.drain(..AT_ONCE.min(self.unread.len()));
-            self.base.add_registered(tx, some.collect()).await?;
-        }
-        if !self.unread.is_empty() {
-            return Ok(false);
-        }
-        let old = std::mem::take(&mut self.old);
-        self.base.add_unregistered();
-        tx.work(self.base.bytes(), || {
-            let Expected { list, keys, due } = self.base.in_order(&old);
-            let sorted = keys.iter().map(|(id, key)| (key.clone(), id.clone()));
-            self.sorted = sorted.collect();
-            let keyed = list.iter().map(|id| (id.clone(), keys.get(id).cloned()));
-            self.keys = keyed.collect();
-            self.unwritten = list.into();
-            self.due = due;
-        });
-        Ok(true)
     }
 
     /// Writes up to `count` more children. `None` if the job is not needed any more.
@@ -167,12 +204,9 @@ impl NextList {
         let directory = self.mutate(tx, &[&append], &[]).await?;
         let keyed = keyed.iter().map(|(member, key)| (member, Some(&**key)));
         keys::put(tx, self.list, keyed).await?;
-        let due = &self.due[..Ord::min(count, self.due.len())];
-        due::put_earlier(tx, due).await?;
         jobs::renew(tx, job).await?;
         Ok(Some(Written {
             children: written,
-            due: due.len(),
             directory,
         }))
     }
@@ -180,9 +214,8 @@ impl NextList {
     /// Takes in what was written. Returns whether everything is.
     pub fn wrote(&mut self, written: &Written) -> bool {
         self.unwritten.drain(..written.children);
-        self.due.drain(..written.due);
         self.directory = Directory::clone(&written.directory);
-        self.unwritten.is_empty() && self.due.is_empty()
+        self.unwritten.is_empty()
     }
 
     /// The factor by which to increase the number of products in the next step.
@@ -191,14 +224,14 @@ impl NextList {
     }
 
     /// Takes in how the list was updated.
-    pub fn caught_up(&mut self, caught_up: CaughtUp) {
+    pub fn update(&mut self, update: Update) {
         // More than half as many products changed meanwhile as were checked.
-        if self.left.saturating_sub(caught_up.left) < caught_up.checked as u64 / 2 {
+        if self.left.saturating_sub(update.left) < update.checked as u64 / 2 {
             self.factor = self.factor.saturating_mul(2);
         }
-        self.left = caught_up.left;
-        self.directory = caught_up.directory;
-        for ((_, child), step) in caught_up.steps {
+        self.left = update.left;
+        self.directory = update.directory;
+        for ((_, child), step) in update.steps {
             if let Some(Some(key)) = self.keys.remove(&child) {
                 self.sorted.remove(&(key, child.clone()));
             }
@@ -227,7 +260,7 @@ impl NextList {
         let mut base = self.base.with_entries(named);
         let changed: BTreeSet<_> = changed.iter().cloned().collect();
         base.add_of(tx, changed.clone()).await?;
-        due::put_earlier(tx, base.due()).await?;
+        due::put_earlier(tx, &base.take_due()).await?;
         let step = |product: ProductId| {
             let child = ChildId::from(product);
             let step = match (self.keys.get(&child), base.key(&child)) {
@@ -259,7 +292,7 @@ impl NextList {
         let Some(first) = places.values().min() else {
             return Ok(Some(places));
         };
-        let rest = current.page(*first, AT_ONCE).await?;
+        let rest = current.page(*first, FOLLOWING).await?;
         let is_last = first + rest.children.len() as u64 == rest.len;
         let follows = |child: &ChildId| {
             let member = (self.collection().clone(), child.clone());
@@ -341,8 +374,9 @@ impl NextList {
 
 impl Locked {
     /// Updates the next list for up to `count` of the products that changed since the job began. If
-    /// these were the last ones, makes it the current list and returns `None`. If it can't become
-    /// the current list, that is rewritten when this is saved.
+    /// these were the last ones, makes it the current list. If it can't become the current list,
+    /// that is rewritten when this is saved; unless the next list may be built again, and then be
+    /// right.
     ///
     /// # Errors
     /// If the database fails.
@@ -351,26 +385,35 @@ impl Locked {
         tx: &Tx,
         (job, evaluation): (&Job, &Evaluation),
         next: &NextList,
-        count: usize,
-    ) -> Result<Option<CaughtUp>> {
+        (count, may_restart): (usize, bool),
+    ) -> Result<CaughtUp> {
         let id = next.collection();
-        if evaluation.outdated || self.is_named(id) {
-            self.finish_evaluation(id);
-            return Ok(None);
-        }
         let changed = jobs::changed(tx, job, count).await?;
-        let steps = next.steps(tx, &changed).await?;
-        let Some(places) = next.places(tx, &steps).await? else {
-            self.finish_evaluation(id);
-            return Ok(None);
+        let is_named = self.is_named(id);
+        let current = if is_named || evaluation.outdated {
+            None
+        } else {
+            let steps = next.steps(tx, &changed).await?;
+            let places = next.places(tx, &steps).await?;
+            places.map(|places| (steps, places))
+        };
+        let Some((steps, places)) = current else {
+            if may_restart && !is_named {
+                return Ok(CaughtUp::Outdated);
+            }
+            let found = next.keys.keys().cloned().map(ProductId::from);
+            let left = jobs::changed_count(tx, job).await?;
+            let changed = jobs::changed(tx, job, left as usize).await?;
+            self.finish_evaluation(id, found.chain(changed).collect());
+            return Ok(CaughtUp::Wholly);
         };
         let directory = next.take(tx, &steps, &places).await?;
         if changed.len() < count {
             self.switch(tx, id, directory).await?;
-            return Ok(None);
+            return Ok(CaughtUp::Wholly);
         }
-        jobs::evaluated(tx, job, id, &changed).await?;
-        Ok(Some(CaughtUp {
+        jobs::checked(tx, job, &changed).await?;
+        Ok(CaughtUp::Partly(Update {
             steps,
             directory,
             checked: changed.len(),

@@ -1,13 +1,13 @@
-//! Evaluations of rules that are too large for one transaction, so that a job does them. The job
-//! collects products in its job lists: candidates, which matched the new rules, and those that
-//! change in the meantime. Until it finishes, the collection's list keeps following the old rules.
+//! Evaluations of rules that are too large for one transaction, so that a job does them. Products
+//! that change in the meantime are collected in the lists of the job. Until it finishes, the
+//! collection's list keeps following the old rules.
 
 use std::collections::HashMap;
 
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use crate::{
-    domain::{Collection, CollectionId, Kind, ProductId, Progress, Result, RulesState, Sort},
+    domain::{Collection, CollectionId, Kind, Progress, Result, RulesState, Sort},
     store::{
         cell::Cell,
         entity::evaluation as row,
@@ -26,8 +26,6 @@ pub struct Evaluation {
     pub kind: Kind,
     /// The old sort order, which the list has until then.
     pub sort: Option<Sort>,
-    /// The last product, in order of ids, over which the new rules were evaluated.
-    pub last: Option<ProductId>,
     /// How many products are done, and how many there are.
     pub progress: Progress,
     /// Whether the order of the list or its rule entries changed since the job began to build the
@@ -114,13 +112,15 @@ pub(in crate::store) async fn begin(tx: &Tx, before: &Collection, total: u64) ->
     Ok(())
 }
 
-/// Records how far an evaluation is: its last product, and how many products are done.
+/// Records how many products are done.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) -> Result<()> {
+pub async fn advance(tx: &Tx, id: &CollectionId, done: u64) -> Result<()> {
     let changes = row::ActiveModel {
-        last_product: Set(last.to_string()),
+        // Versions that store what they find continue after this product. What this version finds is
+        // only in memory, so whoever continues the job has to start over.
+        last_product: Set(String::new()),
         done: Set(count_to_row(done)),
         ..row::ActiveModel::default()
     };
@@ -178,7 +178,6 @@ fn decode(row: row::Model) -> Result<Evaluation> {
         sort: encoded::sort(cell("sort"), &row.sort)?,
         job: row.job_id,
         outdated: row.outdated,
-        last: (!row.last_product.is_empty()).then(|| ProductId::trusted(row.last_product)),
         progress: Progress {
             done: count_from_row(row.done),
             total: count_from_row(row.total),
