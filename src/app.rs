@@ -215,7 +215,7 @@ pub fn edge(
         reflection: listen.reflection,
         requires_tenant: authenticator.authentication_enabled(),
     };
-    let routes = grpc::routes(context, statuses.clone())?;
+    let grpc = grpc::Services::all(context, statuses.clone())?;
     let rest = dialect::Context {
         service,
         authenticator,
@@ -226,7 +226,7 @@ pub fn edge(
     };
     let health = Health::new(statuses);
     let gated = health.clone();
-    let router = http::service(routes, DIALECTS, rest, callers, memory, gated, listen);
+    let router = http::service(grpc, DIALECTS, rest, callers, memory, gated, listen);
     Ok((router, health))
 }
 

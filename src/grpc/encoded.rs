@@ -2,15 +2,10 @@
 //! tonic generates can only encode a message, so this service handles the two methods itself, ahead
 //! of the generated one, and passes all other methods on.
 
-use std::{
-    convert::Infallible,
-    marker::PhantomData,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{marker::PhantomData, sync::Arc};
 
 use bytes::{BufMut as _, Bytes};
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::FutureExt as _;
 use http::{Request, Response};
 use prost::{Message, Name};
 use tonic::{
@@ -20,7 +15,7 @@ use tonic::{
     server::{Grpc, NamedService},
 };
 use tonic_prost::ProstCodec;
-use tower::{Service, service_fn};
+use tower::{Service as _, service_fn};
 
 use super::{
     codec::ItemLimitDecoder,
@@ -53,6 +48,37 @@ impl EncodedService {
         }
     }
 
+    /// Whether the service has the method with this path.
+    pub(super) fn has(path: &str) -> bool {
+        let name = path.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+        name.is_some_and(|(name, _)| name == CollectionServiceServer::<Collections>::NAME)
+    }
+
+    /// Calls a method.
+    pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let collections = Arc::clone(&self.collections);
+        match request.uri().path() {
+            "/endcap.v1.CollectionService/GetCollection" => {
+                let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
+                    let collections = Arc::clone(&collections);
+                    async move { reply(collections.get(message).await) }.boxed()
+                });
+                self.grpc().unary(method, request).await
+            }
+            "/endcap.v1.CollectionService/ListChildren" => {
+                let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
+                    let collections = Arc::clone(&collections);
+                    async move { reply(collections.list_children_page(message).await) }.boxed()
+                });
+                self.grpc().unary(method, request).await
+            }
+            _ => {
+                let response = self.others.clone().call(request).await;
+                response.unwrap_or_else(|never| match never {})
+            }
+        }
+    }
+
     /// A handler with the same limits and compression as the generated service.
     fn grpc<U>(&self) -> Grpc<RawBytesCodec<U>>
     where
@@ -63,43 +89,6 @@ impl EncodedService {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip)
-    }
-}
-
-impl NamedService for EncodedService {
-    const NAME: &'static str = CollectionServiceServer::<Collections>::NAME;
-}
-
-impl Service<Request<Body>> for EncodedService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let collections = Arc::clone(&self.collections);
-        match request.uri().path() {
-            "/endcap.v1.CollectionService/GetCollection" => {
-                let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
-                    let collections = Arc::clone(&collections);
-                    async move { reply(collections.get(message).await) }.boxed()
-                });
-                let mut grpc = self.grpc();
-                async move { Ok(grpc.unary(method, request).await) }.boxed()
-            }
-            "/endcap.v1.CollectionService/ListChildren" => {
-                let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
-                    let collections = Arc::clone(&collections);
-                    async move { reply(collections.list_children_page(message).await) }.boxed()
-                });
-                let mut grpc = self.grpc();
-                async move { Ok(grpc.unary(method, request).await) }.boxed()
-            }
-            _ => self.others.call(request).boxed(),
-        }
     }
 }
 

@@ -21,12 +21,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 use tower::service_fn;
 
 use super::{
-    connections::{Activity, ConnectionState, Slot},
+    connections::{ConnectionState, Slot},
     exchange::exchange,
     io::Io,
     tls::{self, Tls},
@@ -128,7 +128,7 @@ impl Server {
     }
 
     async fn serve_tls(self, stream: TcpStream, tls: &Tls, state: ConnectionState) {
-        let mut activity = state.watch();
+        let awaited = state.clone();
         tokio::select! {
             accepted = tls.accept(stream) => match accepted {
                 Ok(stream) => {
@@ -137,7 +137,7 @@ impl Server {
                 }
                 Err(error) => tracing::debug!(%error, "TLS handshake failed"),
             },
-            () = slow_head(&mut activity, self.config.header_timeout) => {
+            () = slow_head(&awaited, self.config.header_timeout) => {
                 metrics::refused("header_timeout");
                 tracing::debug!("TLS handshake timed out");
             }
@@ -179,10 +179,9 @@ impl Server {
         if *self.stop.borrow() && (now.is_http1 || now.begun == 0) {
             // A request may be on its way, and over HTTP/1 its client could not retry it safely.
             state.end();
-            let mut requests = state.watch();
             tokio::select! {
                 ended = connection.as_mut() => return log(ended),
-                () = idle(&mut requests, LINGER) => {}
+                () = idle(&state, LINGER) => {}
             }
         }
         connection.as_mut().graceful_shutdown();
@@ -194,14 +193,13 @@ impl Server {
 
     /// Completes when the server has a reason to close the connection.
     async fn closing(&mut self, state: &ConnectionState) -> Closing {
-        let (mut heads, mut requests) = (state.watch(), state.watch());
         // Randomized, so that connections opened at the same time don't all reconnect at the same
         // time.
         let max_age = self.config.max_age.mul_f64(rand::random_range(0.9..1.0));
         tokio::select! {
             () = stopped(&mut self.stop) => Closing::Stop,
-            () = slow_head(&mut heads, self.config.header_timeout) => Closing::SlowHead,
-            () = idle(&mut requests, self.config.idle_timeout) => Closing::Idle,
+            () = slow_head(state, self.config.header_timeout) => Closing::SlowHead,
+            () = idle(state, self.config.idle_timeout) => Closing::Idle,
             () = sleep(max_age) => Closing::Age,
         }
     }
@@ -217,12 +215,11 @@ impl Server {
             }
         };
         let is_silent = matches!(closing, Closing::SlowHead | Closing::Idle);
-        let mut requests = state.watch();
         let quiet = async {
             if is_silent || !state.is_authenticated() {
-                idle(&mut requests, GOAWAY_TIMEOUT).await;
+                idle(state, GOAWAY_TIMEOUT).await;
             } else if matches!(closing, Closing::Stop) {
-                idle(&mut requests, LAST_READ_TIMEOUT).await;
+                idle(state, LAST_READ_TIMEOUT).await;
             } else {
                 pending().await
             }
@@ -252,33 +249,31 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Completes when a request head has been awaited for `time`.
-async fn slow_head(activity: &mut watch::Receiver<Activity>, time: Duration) {
+///
+/// Like [`idle`], it looks at the activity only when `time` may have passed: to be woken by each
+/// change would cost every request more than this costs a connection.
+async fn slow_head(state: &ConnectionState, time: Duration) {
     loop {
-        let awaited = activity.wait_for(|now| now.head_since.is_some()).await;
-        let Some(since) = awaited.ok().and_then(|now| now.head_since) else {
-            // The state was dropped, so the connection is gone.
-            return pending().await;
-        };
-        let came = activity.wait_for(|now| now.head_since != Some(since));
-        if timeout_at(since + time, came).await.is_err() {
+        let now = Instant::now();
+        let end = state.now().head_since.unwrap_or(now) + time;
+        if now >= end {
             return;
         }
+        sleep_until(end).await;
     }
 }
 
-/// Completes when no request has been in flight for `time`.
-async fn idle(activity: &mut watch::Receiver<Activity>, time: Duration) {
+/// Completes when no request has been in flight for `time`, counted from the call at the earliest.
+async fn idle(state: &ConnectionState, time: Duration) {
+    let start = Instant::now();
     loop {
-        let quiet = activity.wait_for(|now| now.in_flight == 0).await;
-        // Compares the number of requests begun, because a request may begin and end between two
-        // observations.
-        let Some(begun) = quiet.ok().map(|now| now.begun) else {
-            return pending().await;
-        };
-        let another = activity.wait_for(|now| now.begun != begun);
-        if timeout(time, another).await.is_err() {
+        let now = Instant::now();
+        let since = state.now().quiet_since;
+        let end = since.map_or(now, |since| since.max(start)) + time;
+        if now >= end {
             return;
         }
+        sleep_until(end).await;
     }
 }
 

@@ -16,10 +16,7 @@ use std::{
 };
 
 use http::Version;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{auth::Peer, config::ConnectionConfig, telemetry::metrics};
 
@@ -114,13 +111,7 @@ impl Connections {
             address: address.to_canonical(),
             connections: self.clone(),
             is_authenticated: AtomicBool::new(false),
-            activity: watch::Sender::new(Activity {
-                in_flight: 0,
-                begun: 0,
-                head_since: Some(Instant::now()),
-                is_http1: false,
-                ends: false,
-            }),
+            activity: Mutex::new(Activity::begin(Instant::now())),
         }));
         Some(Slot { state, evicted })
     }
@@ -274,7 +265,7 @@ struct State {
     address: IpAddr,
     connections: Connections,
     is_authenticated: AtomicBool,
-    activity: watch::Sender<Activity>,
+    activity: Mutex<Activity>,
 }
 
 /// The current activity on a connection.
@@ -282,6 +273,8 @@ struct State {
 pub(super) struct Activity {
     /// Requests in flight, each until the last byte of its response is sent.
     pub(super) in_flight: usize,
+    /// The time since which no request is in flight; `None` while there are some.
+    pub(super) quiet_since: Option<Instant>,
     /// Requests begun since accept.
     pub(super) begun: u64,
     /// The time since which a request head is awaited: since accept for the first one, and for
@@ -304,36 +297,33 @@ impl ConnectionState {
         self.0.address
     }
 
-    /// Subscribes to changes of the activity.
-    pub(super) fn watch(&self) -> watch::Receiver<Activity> {
-        self.0.activity.subscribe()
+    pub(super) fn now(&self) -> Activity {
+        *self.activity()
     }
 
-    pub(super) fn now(&self) -> Activity {
-        *self.0.activity.borrow()
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        let activity = self.0.activity.lock();
+        activity.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the client sent bytes.
     pub(super) fn received(&self) {
-        self.0.activity.send_if_modified(|activity| {
-            // Over HTTP/2 the bytes may belong to anything, so only the first head has a timeout
-            // there.
-            let begins = activity.is_http1 && activity.in_flight == 0 && !activity.awaits_head();
-            if begins {
-                activity.head_since = Some(Instant::now());
-            }
-            begins
-        });
+        let mut activity = self.activity();
+        // Over HTTP/2 the bytes may belong to anything, so only the first head has a timeout there.
+        if activity.is_http1 && activity.in_flight == 0 && activity.head_since.is_none() {
+            activity.head_since = Some(Instant::now());
+        }
     }
 
     /// Notes that a complete request head arrived.
     pub(super) fn begin(&self, version: Version) -> InFlight {
-        self.0.activity.send_modify(|activity| {
-            activity.in_flight += 1;
-            activity.begun += 1;
-            activity.head_since = None;
-            activity.is_http1 = version < Version::HTTP_2;
-        });
+        let mut activity = self.activity();
+        activity.in_flight += 1;
+        activity.quiet_since = None;
+        activity.begun += 1;
+        activity.head_since = None;
+        activity.is_http1 = version < Version::HTTP_2;
+        drop(activity);
         self.update();
         InFlight(self.clone())
     }
@@ -352,7 +342,7 @@ impl ConnectionState {
 
     /// Makes the next HTTP/1 response close the connection.
     pub(super) fn end(&self) {
-        self.0.activity.send_modify(|activity| activity.ends = true);
+        self.activity().ends = true;
     }
 
     /// Updates the phase after a request began or ended.
@@ -371,8 +361,16 @@ impl ConnectionState {
 }
 
 impl Activity {
-    fn awaits_head(&self) -> bool {
-        self.head_since.is_some()
+    /// That of a new connection.
+    fn begin(accepted: Instant) -> Self {
+        Self {
+            in_flight: 0,
+            quiet_since: Some(accepted),
+            begun: 0,
+            head_since: Some(accepted),
+            is_http1: false,
+            ends: false,
+        }
     }
 }
 
@@ -383,10 +381,12 @@ pub(super) struct InFlight(ConnectionState);
 impl Drop for InFlight {
     fn drop(&mut self) {
         let state = &self.0;
-        state
-            .0
-            .activity
-            .send_modify(|activity| activity.in_flight -= 1);
+        let mut activity = state.activity();
+        activity.in_flight -= 1;
+        if activity.in_flight == 0 {
+            activity.quiet_since = Some(Instant::now());
+        }
+        drop(activity);
         state.update();
     }
 }

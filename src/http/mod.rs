@@ -22,19 +22,13 @@ mod tls;
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::Request,
-    response::Response,
-};
+use axum::{Router, body::Body, extract::Request, response::Response};
 use futures::FutureExt as _;
 use http::{
     HeaderName, HeaderValue, Method, Version,
     header::{ACCEPT_ENCODING, CONNECTION},
 };
 use tokio::sync::Semaphore;
-use tonic::service::Routes;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::{
     CompressionLevel,
@@ -54,7 +48,7 @@ pub use tls::Tls;
 use crate::{
     config::ListenConfig,
     dialect::{self, Dialect, Dialects},
-    grpc::refused_by_tonic,
+    grpc::{Services, refused_by_tonic},
     memory::Memory,
     rate::RateLimiter,
 };
@@ -77,7 +71,7 @@ const MIN_COMPRESSED: u64 = 1_024;
 /// The middleware consists of functions that call each other: as layers of an axum router, each
 /// would cost every request an allocation and a clone of everything inside it.
 pub fn service(
-    routes: Routes,
+    grpc: Services,
     dialects: Dialects,
     rest: dialect::Context,
     callers: Option<Arc<RateLimiter>>,
@@ -116,7 +110,7 @@ pub fn service(
         memory,
         gate,
         callers,
-        grpc: routes.prepare().into_axum_router(),
+        grpc,
         rest,
     });
     let (inside, outside) = (Arc::clone(&edge), edge);
@@ -161,7 +155,7 @@ struct Edge {
     memory: Memory,
     gate: auth::Gate,
     callers: Option<Arc<RateLimiter>>,
-    grpc: Router,
+    grpc: Services,
     rest: Router,
 }
 
@@ -185,35 +179,30 @@ impl Edge {
     async fn route(&self, mut request: Request) -> Response {
         let protocol = Protocol::of(&request);
         let Protocol::Grpc(kind) = &protocol else {
-            return routed(self.rest.clone(), request).await;
+            let response = self.rest.clone().oneshot(request).await;
+            return response.unwrap_or_else(|never| match never {});
         };
         if let Some(refused) = protocol::refuse_grpc(kind, &mut request) {
             return refused;
         }
-        let grpc = self.grpc.clone();
         let response = if protocol.is_grpc_web() {
+            let grpc = self.grpc.clone();
             let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
-                let response = routed(grpc.clone(), request);
-                async { Ok::<_, Infallible>(observe::note_status(response.await)) }
+                let grpc = grpc.clone();
+                async move {
+                    let response = grpc.call(request.map(Body::new)).await;
+                    Ok::<_, Infallible>(observe::note_status(response))
+                }
             });
             let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
             let response = response.await.unwrap_or_else(|never| match never {});
             response.map(Body::new)
         } else {
-            observe::note_status(routed(grpc, request).await)
+            observe::note_status(self.grpc.call(request).await)
         };
         let refused = refused_by_tonic(response.headers());
         refused.map_or(response, |error| protocol.render(&error))
     }
-}
-
-async fn routed<B>(routes: Router, request: http::Request<B>) -> Response
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
-{
-    let response = routes.oneshot(request).await;
-    response.unwrap_or_else(|never| match never {})
 }
 
 /// Makes every client accept an uncompressed response, by removing what forbids `identity` from

@@ -1,6 +1,6 @@
 //! In-process calls of the gRPC services, from encoded request to encoded response message.
 
-use axum::{Router, body::Body, body::Bytes};
+use axum::{body::Body, body::Bytes};
 use bytes::{BufMut as _, BytesMut};
 use http::{
     Extensions, HeaderMap, HeaderValue, Request, Version,
@@ -10,7 +10,6 @@ use http_body_util::BodyExt as _;
 use prost::Message as _;
 use prost_reflect::DynamicMessage;
 use tonic::{Code, Status};
-use tower::ServiceExt as _;
 
 use super::error::internal;
 use crate::{
@@ -23,7 +22,7 @@ const FRAME_HEAD: usize = 5;
 
 /// The gRPC services, without a network in between.
 #[derive(Clone, Debug)]
-pub(super) struct Services(Router);
+pub(super) struct Services(grpc::Services);
 
 /// The response to a successful call.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub(super) struct UnaryResponse {
 
 impl Services {
     pub(super) fn new(context: Context) -> Self {
-        Self(grpc::services(context).prepare().into_axum_router())
+        Self(grpc::Services::api(context))
     }
 
     /// Calls the method at a gRPC path with a length-prefixed message.
@@ -56,11 +55,7 @@ impl Services {
         if let Some(caller) = extensions.get::<Caller>() {
             request.extensions_mut().insert(caller.clone());
         }
-        let response = match self.0.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.0.call(request).await.into_parts();
         if let Some(error) = refused_by_tonic(&parts.headers) {
             return Err(grpc::status(&error));
         }
