@@ -1,7 +1,7 @@
 //! Background jobs: work that is too large for one transaction, done in steps of one transaction
 //! each. Each step removes what it did from the remaining work in the same transaction, so an
 //! interrupted job continues where it stopped, in whichever process takes it over after its lease
-//! expires. [`super::claims`] assigns jobs to processes.
+//! expires; only an evaluation of rules starts over. [`super::claims`] assigns jobs to processes.
 
 use std::{
     collections::{BTreeMap, HashSet},

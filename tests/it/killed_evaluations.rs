@@ -1,4 +1,4 @@
-//! A server that is killed while a job evaluates rules: the next one continues, and misses no
+//! A server that is killed while a job evaluates rules: the next one starts over, and misses no
 //! product.
 
 use std::{

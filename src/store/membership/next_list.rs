@@ -100,9 +100,6 @@ pub struct Update {
 
 impl Matches {
     /// None yet.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub fn none(collection: &Collection) -> Self {
         let Collection { id, kind, sort, .. } = collection;
         Self {
