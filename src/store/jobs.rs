@@ -232,12 +232,23 @@ pub(super) async fn changed(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Prod
     Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
-/// Records that a job has checked products again.
-pub(super) async fn checked(tx: &Tx, job: &Job, products: &[ProductId]) -> Result<()> {
+/// Records that a job has checked products again, up to this one.
+pub(super) async fn checked(tx: &Tx, job: &Job, last: &ProductId) -> Result<()> {
+    remove_to(tx, job, ("", last.as_str())).await
+}
+
+/// Removes the entries of a job's lists, in order, up to this one: a collection and a child. To
+/// name each of them would be slow: PostgreSQL, for which the lists that it saw last were empty,
+/// would compare each of the remaining entries with each of these.
+async fn remove_to(tx: &Tx, job: &Job, (collection, child): (&str, &str)) -> Result<()> {
+    let entry = Expr::tuple([
+        list::Column::CollectionId.into_expr(),
+        list::Column::ChildId.into_expr(),
+    ]);
+    let last = Expr::tuple([Expr::value(collection), Expr::value(child)]);
     list::Entity::delete_many()
         .filter(list::Column::JobId.eq(&job.id))
-        .filter(list::Column::CollectionId.eq(""))
-        .filter(list::Column::ChildId.is_in(products.iter().map(ProductId::as_str)))
+        .filter(entry.lte(last))
         .exec(tx.db())
         .await?;
     Ok(())
@@ -346,17 +357,8 @@ pub async fn advance(
         return still_ours(job, deleted.await?.rows_affected);
     };
     renew(tx, job).await?;
-    // The last collection may have more entries than this step has done.
-    let before = list::Column::CollectionId.lt(last.as_str());
-    let of_last = list::Column::CollectionId
-        .eq(last.as_str())
-        .and(list::Column::ChildId.is_in(children.iter().map(ChildId::as_str)));
-    list::Entity::delete_many()
-        .filter(list::Column::JobId.eq(&job.id))
-        .filter(before.or(of_last))
-        .exec(tx.db())
-        .await?;
-    Ok(())
+    let child = children.last().map_or("", ChildId::as_str);
+    remove_to(tx, job, (last.as_str(), child)).await
 }
 
 /// Whether the tenant has a job.

@@ -248,6 +248,10 @@ const KEYS: [(&str, &str); 23] = [
     ("collections_rules_stamp", "rules_stamp"),
     ("job_lists_pkey", "job_id"),
 ];
+/// The most parameters of a statement that inserts no rows. A set of values is bound as one array:
+/// with a parameter for each value, PostgreSQL may compare each row with each value, and SQLite
+/// rejects long conditions.
+const MAX_PARAMETERS: usize = 19;
 /// The tables that are checked. Jobs are exempt: there are few, since every server reads all of
 /// them once a second.
 const TABLES: [&str; 13] = [
@@ -393,11 +397,12 @@ async fn follow(service: &Service, caller: &Caller) {
     }
     for kind in [EntryKind::Include, EntryKind::Pin, EntryKind::Exclude] {
         let pin = |at| (kind == EntryKind::Pin).then_some(at);
-        for (replace, removed) in [(false, 7), (true, 8)] {
+        for (replace, added, removed) in [(false, 20, 7), (true, 2, 8), (false, 20, 9)] {
+            let add = hot().take(added).zip(1..);
             let change = ChangeRuleEntries {
                 collection: CollectionId::trusted("sorted3"),
                 kind,
-                add: vec![(product(930), pin(3)), (product(4), pin(1))],
+                add: add.map(|(id, at)| (product(id), pin(at))).collect(),
                 remove: vec![product(removed)],
                 replace,
                 etag: None,
@@ -445,7 +450,7 @@ async fn follow(service: &Service, caller: &Caller) {
     service.execute(caller, command).await.unwrap();
     service.do_due().await;
     let deletion = DeleteProducts {
-        ids: vec![product(930)],
+        ids: hot().map(product).collect(),
         known_only: false,
         retry: None,
     };
@@ -904,6 +909,11 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     work_later(&app::service(&low, store.clone()), &caller).await;
     write(&service, &caller).await;
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
+    for statement in &statements {
+        let count = statement.values.as_ref().map_or(0, |it| it.0.len());
+        let of_rows = statement.sql.contains(" VALUES (");
+        assert!(of_rows || count <= MAX_PARAMETERS, "{}", statement.sql);
+    }
     let looks = |statement: &Statement| {
         let sql = &statement.sql;
         let may = READS_ALL.iter().any(|(part, _)| sql.contains(part));

@@ -582,6 +582,56 @@ async fn rule_entries_are_added_replaced_removed_and_counted(
 
 #[rstest]
 #[tokio::test]
+async fn products_in_many_collections_includes_are_deleted_and_registered_again(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const COLLECTIONS: [&str; 2] = ["cheap", "other"];
+    let server = shop(engine, Flags::default()).await;
+    create_smart(&server, "other", rules(vec![titled("nothing")])).await;
+    let ids: Vec<_> = (0..1_000).map(|it| format!("included-{it}")).collect();
+    let add: Vec<_> = ids.iter().map(|id| (id.as_str(), None)).collect();
+    let put_all = || async {
+        let products = ids.iter().map(|id| product(id, "Other", "500"));
+        put(&server, products.collect()).await;
+    };
+    put_all().await;
+    for id in COLLECTIONS {
+        let include = pb::ChangeRuleEntriesRequest {
+            collection_id: id.into(),
+            ..entries(pb::RuleEntryKind::Include, &add)
+        };
+        change(&server, include).await.unwrap();
+    }
+    let counts = || async {
+        let mut collections = server.grpc().await;
+        let mut counts = Vec::new();
+        for id in COLLECTIONS {
+            let read = get(&mut collections, id).await.unwrap();
+            counts.push(read.stats.unwrap().product_count);
+        }
+        counts
+    };
+    // Two products match the rules of the first collection, none those of the other.
+    assert_eq!(counts().await, [1_002, 1_000]);
+    let delete = pb::DeleteProductsRequest {
+        ids: ids.clone(),
+        ..pb::DeleteProductsRequest::default()
+    };
+    let deleted = server.products().await.delete_products(delete).await;
+    deleted.unwrap();
+    assert_eq!(counts().await, [2, 0]);
+    put_all().await;
+    assert_eq!(counts().await, [1_002, 1_000]);
+    let removed = pb::ChangeRuleEntriesRequest {
+        replace: true,
+        ..entries(pb::RuleEntryKind::Include, &[])
+    };
+    change(&server, removed).await.unwrap();
+    assert_eq!(counts().await, [2, 1_000]);
+}
+
+#[rstest]
+#[tokio::test]
 async fn invalid_rule_entries_are_rejected(#[values(Sqlite, Postgres)] engine: Engine) {
     use pb::RuleEntryKind::{Exclude, Include, Pin, Unspecified};
     let flags = Flags {

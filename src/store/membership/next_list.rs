@@ -405,11 +405,11 @@ impl Locked {
             return Ok(CaughtUp::Wholly);
         };
         let directory = next.take(tx, &steps, &places).await?;
-        if changed.len() < count {
+        let Some(last) = changed.last().filter(|_| changed.len() == count) else {
             self.switch(tx, id, directory).await?;
             return Ok(CaughtUp::Wholly);
-        }
-        jobs::checked(tx, job, &changed).await?;
+        };
+        jobs::checked(tx, job, last).await?;
         Ok(CaughtUp::Partly(Update {
             steps,
             directory,

@@ -21,6 +21,7 @@ use crate::{
         lock_set::RuleLock,
         row as decode,
         tx::Tx,
+        wanted::Wanted,
     },
 };
 
@@ -136,13 +137,14 @@ pub(in crate::store) async fn stamp(
         .filter(rule_set::Column::TenantId.eq(tx.tenant()))
         .exec(tx.db())
         .await?;
+    let ids = collections.iter().map(CollectionId::as_str);
+    let ids = Wanted::new(tx, row::Column::Id, ids)?;
     row::Entity::update_many()
         .set(row::ActiveModel {
             rules_stamp: Set(version),
             ..row::ActiveModel::default()
         })
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.is_in(collections.iter().map(CollectionId::as_str)))
+        .filter(ids.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
         .exec(tx.db())
         .await?;
     Ok(())

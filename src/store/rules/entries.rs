@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
-    ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Statement,
-    sea_query::{Expr, ExprTrait as _, OnConflict},
+    sea_query::{Expr, ExprTrait as _},
 };
 
 use crate::{
@@ -16,7 +15,6 @@ use crate::{
         RuleEntry,
     },
     store::{
-        engine::MAX_BINDS,
         entity::rule_entry as row,
         row::{count_from_row, count_to_row},
         tx::Tx,
@@ -24,8 +22,6 @@ use crate::{
     },
 };
 
-/// Bound parameters per row.
-const ROW_BINDS: usize = 5;
 /// The `place` of a suspended include: its product was deleted and is not registered again yet.
 const ABSENT: u64 = 0;
 
@@ -378,61 +374,76 @@ pub(in crate::store) async fn replace(
         let (old, new) = (before.of_kind(kind), after.of_kind(kind));
         let gone = old.keys().filter(|product| !new.contains_key(*product));
         remove(tx, id, kind, &gone.copied().collect::<Vec<_>>()).await?;
-        let put_entries = new.into_iter();
-        let put_entries = put_entries.filter(|(product, index)| old.get(product) != Some(index));
-        put(tx, id, kind, &put_entries.collect::<Vec<_>>()).await?;
+        let changed = new.into_iter();
+        let changed = changed.filter(|(product, index)| old.get(product) != Some(index));
+        let changed = changed.map(|(product, index)| (id, product, index));
+        put(tx, kind, changed).await?;
     }
     Ok(())
 }
 
-/// Removes entries of a kind.
+/// Removes entries of a kind. The rule set must be locked exclusively, so that no row changes its
+/// address meanwhile.
 async fn remove(
     tx: &Tx,
     id: &CollectionId,
     kind: EntryKind,
     products: &[&ProductId],
 ) -> Result<()> {
-    for products in products.chunks(MAX_BINDS / ROW_BINDS) {
-        row::Entity::delete_many()
-            .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::CollectionId.eq(id.as_str()))
-            .filter(row::Column::Kind.eq(code(kind)))
-            .filter(row::Column::ProductId.is_in(products.iter().map(|id| id.as_str())))
-            .exec(tx.db())
-            .await?;
+    if products.is_empty() {
+        return Ok(());
     }
+    let products = products.iter().map(|id| id.as_str());
+    let products = Wanted::new(tx, row::Column::ProductId, products)?;
+    let key = row::Column::TenantId
+        .eq(tx.tenant())
+        .and(row::Column::CollectionId.eq(id.as_str()))
+        .and(row::Column::Kind.eq(code(kind)));
+    row::Entity::delete_many()
+        .filter(products.condition(row::Entity, key))
+        .exec(tx.db())
+        .await?;
     Ok(())
 }
 
-/// Inserts entries of a kind, or updates the indexes of existing ones.
-async fn put(
+/// Inserts entries of a kind, or updates the places of existing ones.
+async fn put<'a>(
     tx: &Tx,
-    id: &CollectionId,
     kind: EntryKind,
-    entries: &[(&ProductId, Option<u64>)],
+    entries: impl Iterator<Item = (&'a CollectionId, &'a ProductId, Option<u64>)>,
 ) -> Result<()> {
-    for entries in entries.chunks(MAX_BINDS / ROW_BINDS) {
-        let rows = entries.iter().map(|(product, index)| row::ActiveModel {
-            tenant_id: Set(tx.tenant().into()),
-            collection_id: Set(id.to_string()),
-            kind: Set(code(kind)),
-            product_id: Set(product.to_string()),
-            place: Set(index.map(count_to_row)),
-        });
-        let key = [
-            row::Column::TenantId,
-            row::Column::CollectionId,
-            row::Column::Kind,
-            row::Column::ProductId,
-        ];
-        let again = OnConflict::columns(key)
-            .update_column(row::Column::Place)
-            .to_owned();
-        row::Entity::insert_many(rows)
-            .on_conflict(again)
-            .exec_without_returning(tx.db())
-            .await?;
+    // Each row is found by its primary key, for any number of rows. SQLite needs `WHERE true` to
+    // parse ON CONFLICT after a SELECT.
+    const SQLITE: &str = "INSERT INTO rule_entries \
+        (tenant_id, collection_id, kind, product_id, place) \
+        SELECT $1, one.value ->> 0, $2, one.value ->> 1, one.value ->> 2 \
+        FROM json_each($3) AS one WHERE true \
+        ON CONFLICT (tenant_id, collection_id, kind, product_id) \
+        DO UPDATE SET place = excluded.place";
+    const POSTGRES: &str = "INSERT INTO rule_entries \
+        (tenant_id, collection_id, kind, product_id, place) \
+        SELECT $1, one.value ->> 0, $2, one.value ->> 1, (one.value ->> 2)::bigint \
+        FROM json_array_elements($3::json) AS one(value) \
+        ON CONFLICT (tenant_id, collection_id, kind, product_id) \
+        DO UPDATE SET place = excluded.place";
+    let rows = entries.map(|(collection, product, place)| {
+        let place = place.map(count_to_row);
+        (collection.as_str(), product.as_str(), place)
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return Ok(());
     }
+    let rows = serde_json::to_string(&rows).map_err(Error::internal)?;
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let values = [tx.tenant().into(), code(kind).into(), rows.into()];
+    let insert = Statement::from_sql_and_values(backend, sql, values);
+    tx.db().execute_raw(insert).await?;
     Ok(())
 }
 
@@ -475,24 +486,7 @@ async fn put_include_place(
     includes: &[(CollectionId, ProductId)],
     place: Option<u64>,
 ) -> Result<()> {
-    // Matched by the full key: other collections may have entries for the same product.
-    for includes in includes.chunks(MAX_BINDS / ROW_BINDS) {
-        let keys = includes.iter().map(|(collection, product)| {
-            row::Column::CollectionId
-                .eq(collection.as_str())
-                .and(row::Column::ProductId.eq(product.as_str()))
-                .and(row::Column::Kind.eq(code(EntryKind::Include)))
-        });
-        let keys = keys.fold(sea_orm::Condition::any(), sea_orm::Condition::add);
-        row::Entity::update_many()
-            .set(row::ActiveModel {
-                place: Set(place.map(count_to_row)),
-                ..row::ActiveModel::default()
-            })
-            .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(keys)
-            .exec(tx.db())
-            .await?;
-    }
-    Ok(())
+    let entries = includes.iter();
+    let entries = entries.map(|(collection, product)| (collection, product, place));
+    put(tx, EntryKind::Include, entries).await
 }
