@@ -42,6 +42,7 @@ mod killed_evaluations;
 mod large;
 mod limits;
 mod log_filter;
+mod long_lists;
 mod many_lists;
 mod one_model;
 mod oracle;

@@ -186,12 +186,13 @@ const DROP_ENTRIES: Sql = drop_rows!("segments", "segment_id", "bigint");
 const DROP_CONTENTS: Sql = drop_rows!("segment_contents", "segment_id", "bigint");
 const DROP_MEMBERS: Sql = drop_rows!("members", "child_id", "text");
 
-/// Empties lists except for the children in the arrays of `$3`.
+/// Empties lists except for the children in the arrays of `$3`. For two columns, `NOT IN` on SQLite
+/// compares each row with all of these, to find NULLs.
 const CLEAR_MEMBERS: Sql = Sql {
     sqlite: "DELETE FROM members WHERE (tenant_id, collection_id, list) IN \
         (SELECT $1, key, code FROM lists) \
-        AND (collection_id, child_id) NOT IN (SELECT lists.key, kept.value \
-        FROM lists CROSS JOIN json_each(lists.value) AS kept)",
+        AND ((collection_id, child_id) IN (SELECT lists.key, kept.value \
+        FROM lists CROSS JOIN json_each(lists.value) AS kept)) IS NOT TRUE",
     postgres: "DELETE FROM members WHERE ctid = ANY (ARRAY(SELECT found.ctid \
         FROM lists, LATERAL (\
         SELECT ctid, child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
