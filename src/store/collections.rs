@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
-    QueryFilter as _, QueryTrait as _, Select, Statement,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _,
+    QueryTrait as _, Select,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockBehavior, LockType, Query, SelectStatement,
     },
@@ -16,6 +16,7 @@ use super::{
     entity::collection as row,
     error::broken_constraint,
     row::{count_from_row, count_to_row, decode, encode},
+    sql::Sql,
     statements::Write,
     tx::Tx,
     wanted::{self, Wanted},
@@ -314,23 +315,26 @@ pub(super) async fn update(
 pub(super) fn update_counts(tx: &Tx, changed: &[CountsUpdate]) -> Result<()> {
     // Without MATERIALIZED, SQLite would parse the JSON again for each collection of the tenant.
     // With it, SQLite knows nothing about the rows, so it looks up each collection by key.
-    const SQLITE: &str = "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \
-        value ->> 0 AS products, value ->> 1 AS collections, \
-        value ->> 2 AS update_time, value ->> 3 AS version FROM json_each($2)) \
-        UPDATE collections SET product_count = coalesce(new.products, product_count), \
-        collection_count = coalesce(new.collections, collection_count), \
-        update_time = new.update_time, version = new.version FROM new \
-        WHERE collections.tenant_id = new.tenant_id AND collections.id = new.id";
-    // Rows are found by `ctid`, which only key lookups can give. The document is parsed once per
-    // column, and each value is then looked up in it by key.
-    const POSTGRES: &str = "UPDATE collections SET \
-        product_count = coalesce(((SELECT $2::jsonb) -> id ->> 0)::bigint, product_count), \
-        collection_count = coalesce(((SELECT $2::jsonb) -> id ->> 1)::bigint, collection_count), \
-        update_time = ((SELECT $2::jsonb) -> id ->> 2)::bigint, \
-        version = ((SELECT $2::jsonb) -> id ->> 3)::bigint \
-        WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM collections \
-        WHERE tenant_id = $1 AND id = changed.key) \
-        FROM json_object_keys($2::json) AS changed(key)))";
+    const COUNTS: Sql = Sql {
+        sqlite: "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \
+            value ->> 0 AS products, value ->> 1 AS collections, \
+            value ->> 2 AS update_time, value ->> 3 AS version FROM json_each($2)) \
+            UPDATE collections SET product_count = coalesce(new.products, product_count), \
+            collection_count = coalesce(new.collections, collection_count), \
+            update_time = new.update_time, version = new.version FROM new \
+            WHERE collections.tenant_id = new.tenant_id AND collections.id = new.id",
+        // Rows are found by `ctid`, which only key lookups can give. The document is parsed once
+        // per column, and each value is then looked up in it by key.
+        postgres: "UPDATE collections SET \
+            product_count = coalesce(((SELECT $2::jsonb) -> id ->> 0)::bigint, product_count), \
+            collection_count = \
+            coalesce(((SELECT $2::jsonb) -> id ->> 1)::bigint, collection_count), \
+            update_time = ((SELECT $2::jsonb) -> id ->> 2)::bigint, \
+            version = ((SELECT $2::jsonb) -> id ->> 3)::bigint \
+            WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM collections \
+            WHERE tenant_id = $1 AND id = changed.key) \
+            FROM json_object_keys($2::json) AS changed(key)))",
+    };
     if changed.is_empty() {
         return Ok(());
     }
@@ -350,15 +354,9 @@ pub(super) fn update_counts(tx: &Tx, changed: &[CountsUpdate]) -> Result<()> {
     });
     let values: BTreeMap<_, _> = values.collect();
     let values = serde_json::to_string(&values).map_err(Error::internal)?;
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
-    };
     let values = [tx.tenant().into(), values.into()];
     tx.db().later(Write {
-        statement: Statement::from_sql_and_values(backend, sql, values),
+        statement: COUNTS.statement(tx, values),
         rows: changed.len() as u64,
         links: false,
     });

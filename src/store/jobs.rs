@@ -10,8 +10,8 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use super::{
     children::is_current,
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
+    sql::Sql,
     tx::Tx,
     wanted::Wanted,
 };
@@ -188,24 +189,19 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
 /// the products changed in the meantime. They are recorded under an empty collection id.
 pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
-    const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
-        SELECT job_id, '', changed.value FROM evaluations \
-        CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING";
-    const POSTGRES: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
-        SELECT job_id, '', changed.value FROM evaluations, \
-        json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
-        ON CONFLICT DO NOTHING";
+    const RECHECK: Sql = Sql {
+        sqlite: "INSERT INTO job_lists (job_id, collection_id, child_id) \
+            SELECT job_id, '', changed.value FROM evaluations \
+            CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING",
+        postgres: "INSERT INTO job_lists (job_id, collection_id, child_id) \
+            SELECT job_id, '', changed.value FROM evaluations, \
+            json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
+            ON CONFLICT DO NOTHING",
+    };
     let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
     let products = serde_json::to_string(&products).map_err(Error::internal)?;
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
-    };
     let values = [tx.tenant().into(), products.into()];
-    let insert = Statement::from_sql_and_values(backend, sql, values);
-    tx.db().execute_raw(insert).await?;
+    tx.db().execute_raw(RECHECK.statement(tx, values)).await?;
     Ok(())
 }
 
@@ -308,15 +304,17 @@ pub async fn next_lists(
 /// # Errors
 /// If the database fails.
 pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>) -> Result<()> {
-    const SQLITE: &str = "DELETE FROM job_lists WHERE (job_id, collection_id, child_id) IN (\
-        SELECT jobs.job_id, lists.key, kept.value FROM jobs CROSS JOIN json_each($2) AS lists \
-        CROSS JOIN json_each(lists.value) AS kept \
-        WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3)";
-    const POSTGRES: &str = "DELETE FROM job_lists WHERE ctid = ANY (ARRAY(SELECT (\
-        SELECT ctid FROM job_lists WHERE job_id = jobs.job_id AND collection_id = lists.key \
-        AND child_id = kept.value) FROM jobs, json_each($2::json) AS lists, \
-        json_array_elements_text(lists.value) AS kept(value) \
-        WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3))";
+    const KEEP: Sql = Sql {
+        sqlite: "DELETE FROM job_lists WHERE (job_id, collection_id, child_id) IN (\
+            SELECT jobs.job_id, lists.key, kept.value FROM jobs CROSS JOIN json_each($2) AS lists \
+            CROSS JOIN json_each(lists.value) AS kept \
+            WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3)",
+        postgres: "DELETE FROM job_lists WHERE ctid = ANY (ARRAY(SELECT (\
+            SELECT ctid FROM job_lists WHERE job_id = jobs.job_id AND collection_id = lists.key \
+            AND child_id = kept.value) FROM jobs, json_each($2::json) AS lists, \
+            json_array_elements_text(lists.value) AS kept(value) \
+            WHERE jobs.tenant_id = $1 AND jobs.task LIKE $3))",
+    };
     /// The lists of other jobs are not about what to remove.
     const LEAVE_LISTS: &str = r#"{"leave_lists":%"#;
     if added.is_empty() {
@@ -328,15 +326,8 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
     });
     let added: BTreeMap<_, _> = added.collect();
     let added = serde_json::to_string(&added).map_err(Error::internal)?;
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
-    };
     let values = [tx.tenant().into(), added.into(), LEAVE_LISTS.into()];
-    let delete = Statement::from_sql_and_values(backend, sql, values);
-    tx.db().execute_raw(delete).await?;
+    tx.db().execute_raw(KEEP.statement(tx, values)).await?;
     Ok(())
 }
 

@@ -46,6 +46,7 @@ mod same;
 pub mod schema;
 pub mod secrets;
 mod shared;
+mod sql;
 mod statements;
 mod tenant_queue;
 pub mod tenants;

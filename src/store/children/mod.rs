@@ -38,4 +38,3 @@ pub(super) use many::{Target, mutate};
 pub use read::{CachedList, Page};
 pub(super) use rows::{clear, links};
 pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};
-pub(super) use sql::Sql;

@@ -11,12 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::{ConnectionTrait as _, Statement, TryGetable};
 use serde::Serialize;
 
-use super::{
-    directory::SegmentId, handle::Children, list::Difference, lists::Lists, rows::split, sql::Sql,
-};
+use super::{directory::SegmentId, handle::Children, list::Difference, lists::Lists, rows::split};
 use crate::{
     domain::{ChildId, ChildType, CollectionId, Result},
-    store::{statements::Write, tx::Tx},
+    store::{sql::Sql, statements::Write, tx::Tx},
 };
 
 /// One value per collection, by collection id.
@@ -301,7 +299,7 @@ fn put_contents(
         return Ok(());
     }
     let text = Some(text.into_bytes().into());
-    queue(tx, list, PUT_CONTENTS.statement(tx, list, &places, text)?);
+    queue(tx, list, PUT_CONTENTS.on_lists(tx, list, &places, text)?);
     Ok(())
 }
 
@@ -315,7 +313,7 @@ async fn look_up<A: TryGetable, B: TryGetable>(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let statement = sql.statement(tx, list, wanted, None)?;
+    let statement = sql.on_lists(tx, list, wanted, None)?;
     let rows = tx.db().query_all_raw(statement).await?;
     let row = |row: &sea_orm::QueryResult| {
         Ok((
@@ -329,7 +327,7 @@ async fn look_up<A: TryGetable, B: TryGetable>(
 
 fn later<T: Serialize>(tx: &Tx, list: Lists, sql: &Sql, rows: &Each<'_, T>) -> Result<()> {
     if !rows.is_empty() {
-        queue(tx, list, sql.statement(tx, list, rows, None)?);
+        queue(tx, list, sql.on_lists(tx, list, rows, None)?);
     }
     Ok(())
 }
@@ -370,7 +368,7 @@ pub(super) async fn contents_at(
     wanted: &[SegmentId],
 ) -> Result<Option<(BTreeMap<SegmentId, Vec<ChildId>>, bool)>> {
     let wanted = Each::from([(list.collection.as_str(), wanted)]);
-    let statement = VERSION_AND_CONTENTS.statement(list.tx, list.list.into(), &wanted, None)?;
+    let statement = VERSION_AND_CONTENTS.on_lists(list.tx, list.list.into(), &wanted, None)?;
     let (mut current, mut contents) = (None, BTreeMap::new());
     for row in list.tx.db().query_all_raw(statement).await? {
         let number: i64 = row.try_get_by_index(0)?;

@@ -19,6 +19,7 @@ use crate::{
     store::{
         entity::due_evaluation as row,
         pool::Store,
+        sql::Sql,
         tx::Tx,
         wanted::{self, Wanted},
     },
@@ -191,13 +192,13 @@ pub async fn put_earlier(tx: &Tx, products: &[(ProductId, Timestamp)]) -> Result
 }
 
 async fn write(tx: &Tx, products: &[(&ProductId, Timestamp)], condition: &str) -> Result<()> {
-    let backend = tx.db().get_database_backend();
-    let rows = if backend == DbBackend::Postgres {
-        "SELECT $1, one.value ->> 0, (one.value ->> 1)::bigint \
-        FROM json_array_elements($2::json) AS one(value)"
-    } else {
-        "SELECT $1, one.value ->> 0, one.value ->> 1 FROM json_each($2) AS one WHERE true"
+    const ROWS: Sql = Sql {
+        sqlite: "SELECT $1, one.value ->> 0, one.value ->> 1 FROM json_each($2) AS one WHERE true",
+        postgres: "SELECT $1, one.value ->> 0, (one.value ->> 1)::bigint \
+            FROM json_array_elements($2::json) AS one(value)",
     };
+    let backend = tx.db().get_database_backend();
+    let rows = ROWS.text(tx);
     let sql = format!(
         "INSERT INTO due_evaluations (tenant_id, product_id, due_time) {rows} \
         ON CONFLICT (tenant_id, product_id) DO UPDATE SET due_time = excluded.due_time{condition}"

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{Expr, ExprTrait as _},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     store::{
         entity::rule_entry as row,
         row::{count_from_row, count_to_row},
+        sql::Sql,
         tx::Tx,
         wanted::{self, Wanted},
     },
@@ -200,21 +201,18 @@ pub async fn reasons(
     // The version check and the entries are one statement, so that they agree: the row without a
     // product is found only if the collection still has that version. CROSS JOIN on SQLite and
     // OFFSET 0 on PostgreSQL make the planner look up each wanted product by its key.
-    const SQLITE: &str = "SELECT 0, NULL FROM collections \
-        WHERE tenant_id = $1 AND id = $2 AND version = $3 \
-        UNION ALL SELECT kind, product_id FROM json_each($4) AS wanted CROSS JOIN rule_entries \
-        WHERE tenant_id = $1 AND collection_id = $2 AND kind IN (1, 3) \
-        AND product_id = wanted.value";
-    const POSTGRES: &str = "SELECT 0, NULL FROM collections \
-        WHERE tenant_id = $1 AND id = $2 AND version = $3 \
-        UNION ALL SELECT found.* FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
-        SELECT kind::int, product_id FROM rule_entries WHERE tenant_id = $1 \
-        AND collection_id = $2 AND kind IN (1, 3) AND product_id = wanted.value OFFSET 0) AS found";
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
+    const REASONS: Sql = Sql {
+        sqlite: "SELECT 0, NULL FROM collections \
+            WHERE tenant_id = $1 AND id = $2 AND version = $3 \
+            UNION ALL SELECT kind, product_id FROM json_each($4) AS wanted CROSS JOIN rule_entries \
+            WHERE tenant_id = $1 AND collection_id = $2 AND kind IN (1, 3) \
+            AND product_id = wanted.value",
+        postgres: "SELECT 0, NULL FROM collections \
+            WHERE tenant_id = $1 AND id = $2 AND version = $3 \
+            UNION ALL SELECT found.* FROM json_array_elements_text($4::json) AS wanted(value), \
+            LATERAL (SELECT kind::int, product_id FROM rule_entries WHERE tenant_id = $1 \
+            AND collection_id = $2 AND kind IN (1, 3) AND product_id = wanted.value OFFSET 0) \
+            AS found",
     };
     let ids: Vec<_> = products.iter().map(|id| id.as_str()).collect();
     let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
@@ -224,7 +222,7 @@ pub async fn reasons(
         version.into(),
         ids.into(),
     ];
-    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let statement = REASONS.statement(tx, values);
     let mut is_current = false;
     let mut named: HashMap<String, ChildReason> = HashMap::new();
     for row in tx.db().query_all_raw(statement).await? {
@@ -414,18 +412,20 @@ async fn put<'a>(
 ) -> Result<()> {
     // Each row is found by its primary key, for any number of rows. SQLite needs `WHERE true` to
     // parse ON CONFLICT after a SELECT.
-    const SQLITE: &str = "INSERT INTO rule_entries \
-        (tenant_id, collection_id, kind, product_id, place) \
-        SELECT $1, one.value ->> 0, $2, one.value ->> 1, one.value ->> 2 \
-        FROM json_each($3) AS one WHERE true \
-        ON CONFLICT (tenant_id, collection_id, kind, product_id) \
-        DO UPDATE SET place = excluded.place";
-    const POSTGRES: &str = "INSERT INTO rule_entries \
-        (tenant_id, collection_id, kind, product_id, place) \
-        SELECT $1, one.value ->> 0, $2, one.value ->> 1, (one.value ->> 2)::bigint \
-        FROM json_array_elements($3::json) AS one(value) \
-        ON CONFLICT (tenant_id, collection_id, kind, product_id) \
-        DO UPDATE SET place = excluded.place";
+    const PUT: Sql = Sql {
+        sqlite: "INSERT INTO rule_entries \
+            (tenant_id, collection_id, kind, product_id, place) \
+            SELECT $1, one.value ->> 0, $2, one.value ->> 1, one.value ->> 2 \
+            FROM json_each($3) AS one WHERE true \
+            ON CONFLICT (tenant_id, collection_id, kind, product_id) \
+            DO UPDATE SET place = excluded.place",
+        postgres: "INSERT INTO rule_entries \
+            (tenant_id, collection_id, kind, product_id, place) \
+            SELECT $1, one.value ->> 0, $2, one.value ->> 1, (one.value ->> 2)::bigint \
+            FROM json_array_elements($3::json) AS one(value) \
+            ON CONFLICT (tenant_id, collection_id, kind, product_id) \
+            DO UPDATE SET place = excluded.place",
+    };
     let rows = entries.map(|(collection, product, place)| {
         let place = place.map(count_to_row);
         (collection.as_str(), product.as_str(), place)
@@ -435,15 +435,8 @@ async fn put<'a>(
         return Ok(());
     }
     let rows = serde_json::to_string(&rows).map_err(Error::internal)?;
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
-    };
     let values = [tx.tenant().into(), code(kind).into(), rows.into()];
-    let insert = Statement::from_sql_and_values(backend, sql, values);
-    tx.db().execute_raw(insert).await?;
+    tx.db().execute_raw(PUT.statement(tx, values)).await?;
     Ok(())
 }
 

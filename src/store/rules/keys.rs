@@ -5,18 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
-    QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _},
 };
 
 use crate::{
     domain::{ChildId, ChildType, CollectionId, Error, ProductId, Result},
-    store::{
-        children::{Lists, Sql},
-        entity::member,
-        tx::Tx,
-    },
+    store::{children::Lists, entity::member, sql::Sql, tx::Tx},
 };
 
 /// A collection and a product in its product list.
@@ -36,27 +31,23 @@ pub(in crate::store) async fn memberships(
 ) -> Result<HashMap<Member, Option<String>>> {
     // Because the index lacks the sort key, SQLite would take the primary key instead, and read all
     // members of the tenant for each product.
-    const SQLITE: &str = "SELECT collection_id, child_id, sort_key FROM json_each($2) AS wanted \
-        CROSS JOIN members INDEXED BY members_parents \
-        WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
-        AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
-        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1)";
-    const POSTGRES: &str = "SELECT found.* FROM json_array_elements_text($2::json) \
-        AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
-        WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
-        AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
-        WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1) \
-        OFFSET 0) AS found";
-    let ids: BTreeSet<_> = products.iter().map(ProductId::as_str).collect();
-    let backend = tx.db().get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        POSTGRES
-    } else {
-        SQLITE
+    const MEMBERSHIPS: Sql = Sql {
+        sqlite: "SELECT collection_id, child_id, sort_key FROM json_each($2) AS wanted \
+            CROSS JOIN members INDEXED BY members_parents \
+            WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
+            AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
+            WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1)",
+        postgres: "SELECT found.* FROM json_array_elements_text($2::json) \
+            AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
+            WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
+            AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
+            WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1) \
+            OFFSET 0) AS found",
     };
+    let ids: BTreeSet<_> = products.iter().map(ProductId::as_str).collect();
     let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
     let values = [tx.tenant().into(), ids.into()];
-    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let statement = MEMBERSHIPS.statement(tx, values);
     let mut found = HashMap::new();
     for row in tx.db().query_all_raw(statement).await? {
         let collection: String = row.try_get_by_index(0)?;
@@ -119,7 +110,7 @@ pub(in crate::store) async fn put<'a>(
     }
     // The member rows themselves may still be buffered, and this statement needs them.
     tx.db().flush().await?;
-    let statement = PUT.statement(tx, list, &rows, None)?;
+    let statement = PUT.on_lists(tx, list, &rows, None)?;
     tx.db().execute_raw(statement).await?;
     Ok(())
 }
@@ -148,7 +139,7 @@ pub(in crate::store) async fn before<'a>(
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let statement = BEFORE.statement(tx, PRODUCTS, &rows, None)?;
+    let statement = BEFORE.on_lists(tx, PRODUCTS, &rows, None)?;
     let mut found = HashMap::new();
     for row in tx.db().query_all_raw(statement).await? {
         let collection: String = row.try_get_by_index(0)?;
