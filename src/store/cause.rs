@@ -208,6 +208,11 @@ impl Cause {
     /// The cause of a driver error, if it is more specific than a lost connection.
     pub(super) fn of(error: &DbErr) -> Option<Self> {
         let error = driver(error)?;
+        if let sqlx::Error::Configuration(error) = error
+            && let Some(cause) = error.downcast_ref::<Self>()
+        {
+            return Some(cause.clone());
+        }
         Self::of_driver(error).or_else(|| Self::of_certificate(error))
     }
 

@@ -23,7 +23,11 @@ use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::Mutex;
 
-use super::permits::{Permit, Permits};
+use super::{
+    cause::Cause,
+    folder::DatabaseFile,
+    permits::{Permit, Permits},
+};
 use crate::domain::TenantId;
 
 /// How long a connection may stay out of its pool. The pool tests each connection that is returned,
@@ -92,7 +96,7 @@ impl<F> Drop for Watched<F> {
 
 #[derive(Clone, Debug)]
 enum Pools {
-    Sqlite(Pool<Sqlite>),
+    Sqlite(Pool<Sqlite>, DatabaseFile),
     Postgres(Pool<Postgres>),
 }
 
@@ -148,7 +152,9 @@ impl Source {
     /// The pool must have `max` connections.
     pub(super) fn sqlite(pool: &Pool<Sqlite>, max: u32) -> Self {
         // The SQLite driver rolls back cancelled BEGINs itself.
-        Self::of(Pools::Sqlite(pool.clone()), max, Cancelled::default())
+        let cancelled = Cancelled::default();
+        let file = DatabaseFile::at(pool.connect_options().get_filename());
+        Self::of(Pools::Sqlite(pool.clone(), file), max, cancelled)
     }
 
     /// The pool must have `max` connections.
@@ -173,7 +179,11 @@ impl Source {
             return Ok(self.connection(held, since, permit));
         }
         let held = match &self.pool {
-            Pools::Sqlite(pool) => pool.acquire().await.map(Open).map(Held::Sqlite),
+            Pools::Sqlite(pool, file) => {
+                // The pool may open a connection.
+                file.check().map_err(replaced)?;
+                pool.acquire().await.map(Open).map(Held::Sqlite)
+            }
             Pools::Postgres(pool) => pool.acquire().await.map(Open).map(Held::Postgres),
         };
         Ok(self.connection(held.map_err(not_connected)?, Instant::now(), permit))
@@ -257,7 +267,7 @@ impl Source {
 
     pub(super) fn backend(&self) -> DbBackend {
         match self.pool {
-            Pools::Sqlite(_) => DbBackend::Sqlite,
+            Pools::Sqlite(..) => DbBackend::Sqlite,
             Pools::Postgres(_) => DbBackend::Postgres,
         }
     }
@@ -265,7 +275,7 @@ impl Source {
     /// The number of open connections, and how many of them are idle.
     pub(super) fn figures(&self) -> (u32, usize) {
         let (size, idle) = match &self.pool {
-            Pools::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Pools::Sqlite(pool, _) => (pool.size(), pool.num_idle()),
             Pools::Postgres(pool) => (pool.size(), pool.num_idle()),
         };
         (size, idle + self.unpooled().idle.len())
@@ -381,6 +391,11 @@ fn not_connected(error: sqlx::Error) -> DbErr {
     } else {
         DbErr::Conn(driver(error))
     }
+}
+
+/// The error of a database file that was removed or replaced.
+fn replaced(cause: Cause) -> DbErr {
+    not_connected(sqlx::Error::Configuration(Box::new(cause)))
 }
 
 fn failed(error: sqlx::Error) -> DbErr {

@@ -47,8 +47,50 @@ pub(super) fn check(database: &Path) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Which file this is, so that another one at its path is noticed; `None` if there is none.
-pub(super) fn identity(database: &Path) -> Option<(u64, u64)> {
+/// A database file, which must stay the one that was found first. Connections to a file that was
+/// removed or replaced still work, and lose everything that they write. A connection that is opened
+/// to its replacement while others have the old one open makes SQLite truncate the `-shm` file that
+/// those have mapped, and the process dies of SIGBUS.
+#[derive(Clone, Debug)]
+pub(super) struct DatabaseFile {
+    path: PathBuf,
+    /// Its device and inode; `None` until a file is found.
+    first: Option<(u64, u64)>,
+}
+
+impl DatabaseFile {
+    /// The file that is at this path now, if there is one.
+    pub(super) fn at(path: &Path) -> Self {
+        let path = path.to_owned();
+        let first = identity(&path);
+        Self { path, first }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// # Errors
+    /// If the file was removed or replaced.
+    pub(super) fn check(&self) -> Result<(), Cause> {
+        if self.first.is_some() && self.first != identity(&self.path) {
+            return Err(Cause::new(Kind::Replaced, self.path.display().to_string()));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a file. The first one that is found is the one that must stay.
+    ///
+    /// # Errors
+    /// If that was removed or replaced.
+    pub(super) fn find(&mut self) -> Result<bool, Cause> {
+        self.check()?;
+        self.first = identity(&self.path);
+        Ok(self.first.is_some())
+    }
+}
+
+fn identity(database: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(database).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }

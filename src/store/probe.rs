@@ -1,7 +1,7 @@
 //! Probes a database over a connection of its own: the pool's may all be in use, and a pool keeps
 //! retrying when an immediate diagnosis is wanted.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use sea_orm::sqlx::{
     self, Connection as _, PgConnection, Row as _, SqliteConnection, raw_sql,
@@ -13,7 +13,7 @@ use super::{
     access::{self, Connector},
     cause::{Cause, Kind},
     engine::{Database, DatabasePlace, connector},
-    folder,
+    folder::{self, DatabaseFile},
     schema::Schema,
 };
 
@@ -50,8 +50,6 @@ pub struct Probe {
     target: Target,
     /// `None` before the first query, and after one that failed.
     live: Option<Live>,
-    /// Which database file was found first.
-    file: Option<(u64, u64)>,
     connect_timeout: Duration,
     answer_timeout: Duration,
 }
@@ -59,7 +57,7 @@ pub struct Probe {
 #[derive(Debug)]
 enum Target {
     Postgres(Box<Connector>),
-    Sqlite(PathBuf),
+    Sqlite(DatabaseFile),
 }
 
 #[derive(Debug)]
@@ -75,13 +73,12 @@ impl Probe {
     /// If the URL cannot be parsed.
     pub fn new(database: &Database) -> Result<Self, Cause> {
         let target = match &database.place {
-            DatabasePlace::File(path) => Target::Sqlite(path.clone()),
+            DatabasePlace::File(path) => Target::Sqlite(DatabaseFile::at(path)),
             DatabasePlace::Url(url) => Target::Postgres(Box::new(connector(database, url)?)),
         };
         Ok(Self {
             target,
             live: None,
-            file: None,
             connect_timeout: database.acquire_timeout,
             answer_timeout: database.acquire_timeout,
         })
@@ -103,8 +100,9 @@ impl Probe {
     /// If the file is missing.
     pub fn exists(&self) -> Result<(), Cause> {
         match &self.target {
-            Target::Sqlite(path) if !path.exists() => {
-                Err(Cause::new(Kind::Missing, path.display().to_string()))
+            Target::Sqlite(file) if !file.path().exists() => {
+                let path = file.path().display().to_string();
+                Err(Cause::new(Kind::Missing, path))
             }
             Target::Sqlite(_) | Target::Postgres(_) => Ok(()),
         }
@@ -117,12 +115,16 @@ impl Probe {
     /// If the database cannot be queried; if its file is no longer the one that was found first. A
     /// file that was missing from the start counts as a database without migrations.
     pub async fn schema(&mut self) -> Result<Schema, Cause> {
-        self.check_file()?;
-        let tables = match &self.target {
-            Target::Sqlite(_) if self.file.is_none() => return Ok(Schema::default()),
-            Target::Sqlite(_) => self.ask(SQLITE_TABLES).await?,
-            Target::Postgres(_) => self.ask(POSTGRES_TABLES).await?,
+        if let Target::Sqlite(file) = &mut self.target
+            && !file.find()?
+        {
+            return Ok(Schema::default());
+        }
+        let tables = match self.target {
+            Target::Sqlite(_) => SQLITE_TABLES,
+            Target::Postgres(_) => POSTGRES_TABLES,
         };
+        let tables = self.ask(tables).await?;
         let has = |name| tables.iter().any(|table| table == name);
         if !has("seaql_migrations") {
             self.check_search_path().await?;
@@ -135,20 +137,6 @@ impl Probe {
             None
         };
         Ok(Schema::new(applied, floor))
-    }
-
-    /// Checks that the database file is still the one that was found first: connections to a file
-    /// that was removed or replaced still work, and lose everything that they write.
-    fn check_file(&mut self) -> Result<(), Cause> {
-        let Target::Sqlite(path) = &self.target else {
-            return Ok(());
-        };
-        let found = folder::identity(path);
-        if self.file.is_some() && self.file != found {
-            return Err(Cause::new(Kind::Replaced, path.display().to_string()));
-        }
-        self.file = found;
-        Ok(())
     }
 
     /// Checks that a missing table is not just invisible to the role.
@@ -227,7 +215,7 @@ impl Target {
     /// The location of the database, without a password.
     fn place(&self) -> String {
         match self {
-            Self::Sqlite(path) => path.display().to_string(),
+            Self::Sqlite(file) => file.path().display().to_string(),
             Self::Postgres(connector) => access::place(&connector.options()),
         }
     }
@@ -236,17 +224,17 @@ impl Target {
         let cause = Cause::of_connecting(error, &self.place());
         match self {
             // SQLite's error says neither which file nor why.
-            Self::Sqlite(path) => folder::check(path).err().unwrap_or(cause),
+            Self::Sqlite(file) => folder::check(file.path()).err().unwrap_or(cause),
             Self::Postgres(_) => cause,
         }
     }
 
     async fn connect(&self) -> Result<Live, sqlx::Error> {
         match self {
-            Self::Sqlite(path) => {
+            Self::Sqlite(file) => {
                 // Opened without settings that would change the file, such as the journal mode.
                 let options = SqliteConnectOptions::new()
-                    .filename(path)
+                    .filename(file.path())
                     .pragma("query_only", "ON");
                 let connection = SqliteConnection::connect_with(&options).await?;
                 Ok(Live::Sqlite(connection))

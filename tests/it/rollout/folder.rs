@@ -8,13 +8,18 @@ use std::{
     process::Command,
 };
 
-use endcap::{grpc::pb::collection_service_client::CollectionServiceClient, store::Engine::Sqlite};
+use endcap::{
+    config::Flags,
+    domain::{Caller, Reason, TenantId},
+    grpc::pb::collection_service_client::CollectionServiceClient,
+    store::{DatabasePlace, Engine::Sqlite},
+};
 use rstest::rstest;
 
 use super::{Place, run};
 use crate::{
     collections::{creation, reason},
-    harness::{is_ready, named},
+    harness::{is_ready, migrated, named},
     postgres::is_root,
     program::{endcap, start},
 };
@@ -100,6 +105,37 @@ async fn a_server_whose_database_file_is_removed_or_replaced_refuses_requests(
     ));
     fs::rename(&moved, &file).unwrap();
     is_ready(&server.admin, true).await;
+}
+
+/// A pool that opened another connection would open the new file with the `-shm` file of the old
+/// one, which SQLite truncates under the connections that have it mapped.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_is_opened_to_a_database_file_that_was_replaced(
+    #[values(true, false)] is_replaced: bool,
+) {
+    let (config, store, folder) = migrated(Sqlite, &Flags::default()).await;
+    let DatabasePlace::File(file) = &config.database.place else {
+        panic!("not a file");
+    };
+    let caller = Caller::operator(TenantId::trusted("t"));
+    let reading = caller.reading().unwrap();
+    let first = store.read_on(&reading).await.unwrap();
+    let moved = folder.path().join("moved");
+    fs::rename(file, &moved).unwrap();
+    if is_replaced {
+        fs::copy(&moved, file).unwrap();
+    }
+    // The first reader has the only open connection.
+    let error = store.read_on(&reading).await.unwrap_err();
+    assert_eq!(error.reason, Reason::DatabaseUnavailable);
+    assert_eq!(
+        error.to_string(),
+        "the database is unavailable: the database file was removed or replaced"
+    );
+    fs::rename(&moved, file).unwrap();
+    store.read_on(&reading).await.unwrap();
+    drop(first);
 }
 
 /// Runs the program without the privilege to write other users' files, even if this is root.
