@@ -30,6 +30,10 @@ use endcap::{
 use futures::{StreamExt as _, stream};
 use shop::{Item, Meanwhile, Shop};
 
+/// The allocator of the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 struct Arguments {
     collections: Vec<usize>,
     products: usize,

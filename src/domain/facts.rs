@@ -138,6 +138,17 @@ impl Needs {
         }
     }
 
+    /// Whether the field is needed, of those whose facts are in the details.
+    pub fn has_detail(&self, field: &Field) -> bool {
+        // All details count towards the maximum number of facts, after which attributes are ignored.
+        self.attributes || self.fields.contains(field)
+    }
+
+    /// Whether a field is needed that may differ between rows.
+    pub fn has_rows(&self) -> bool {
+        ROW_FIELDS.iter().any(|field| self.has_detail(field))
+    }
+
     /// Adds a field.
     pub fn add(&mut self, field: &Field) {
         match field {

@@ -76,15 +76,22 @@ impl Sort {
 
     /// Adds what the sort key depends on.
     pub fn add_needs(&self, needs: &mut Needs) {
-        let (attributes, details) = match self.by {
-            SortBy::Title => (false, self.out_of_stock_last),
-            SortBy::Created | SortBy::Price { .. } | SortBy::Inventory => (false, true),
-            SortBy::Attribute(_) => (true, true),
-        };
-        needs.attributes |= attributes;
-        needs.details |= details;
-        needs.title |= self.by == SortBy::Title;
-        needs.outline |= self.by == SortBy::Created;
+        match &self.by {
+            SortBy::Created => {
+                needs.add(&Field::Created);
+                needs.outline = true;
+            }
+            SortBy::Title => needs.add(&Field::Title),
+            SortBy::Price { .. } => {
+                needs.add(&Field::Price);
+                needs.add(&Field::PriceCurrency);
+            }
+            SortBy::Inventory => needs.add(&Field::Inventory),
+            SortBy::Attribute(path) => needs.add(&Field::Attribute(path.clone())),
+        }
+        if self.out_of_stock_last {
+            needs.add(&Field::Inventory);
+        }
     }
 
     /// The sort key of a product; `None` stands for an unregistered product, which has no values.

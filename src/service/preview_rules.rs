@@ -1,7 +1,7 @@
 //! Previews which products rules would match, before they are saved, and which would join or leave
 //! an existing collection.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Service, Settings, get_collection::find};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     store::{
         Tx,
         children::Children,
-        products,
+        products::{self, Behind, Page, Pages},
         rules::{
             due,
             entries::{self, Named},
@@ -129,22 +129,35 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     };
     let mut evaluated = 0;
     let (mut matches, mut joining) = (Counted::default(), Counted::default());
-    let mut visit = |product: &Product| {
-        let is_match = matcher.matches(&memberships.needed(product, now, &needs));
-        evaluated += 1;
-        if is_match {
-            matches.add(&product.id, command.sample);
-        }
-        if let Some(compared) = &mut compared
-            && compared.joins(&product.id, is_match)
-        {
-            joining.add(&product.id, command.sample);
+    let mut count = |(page, verdicts): (Page, Vec<bool>)| {
+        for (product, is_match) in page.products.iter().zip(verdicts) {
+            evaluated += 1;
+            if is_match {
+                matches.add(&product.id, command.sample);
+            }
+            if let Some(compared) = &mut compared
+                && compared.joins(&product.id, is_match)
+            {
+                joining.add(&product.id, command.sample);
+            }
         }
     };
-    let mut pages = products::Pages::after(tx, None, &needs);
+    let mut pages = Pages::after(tx, None, &needs);
+    let matches_rules = Arc::new(move |product: &Product| {
+        matcher.matches(&memberships.needed(product, now, &needs))
+    });
+    let mut evaluating = Behind::default();
     while let Some(page) = pages.next().await? {
-        tx.work(page.bytes, || page.products.iter().for_each(&mut visit));
+        let matches_rules = Arc::clone(&matches_rules);
+        let evaluate = move |page: Page| {
+            let verdicts = page.products.iter().map(|product| matches_rules(product));
+            let verdicts = verdicts.collect();
+            (page, verdicts)
+        };
+        let before = evaluating.begin(tx, page, evaluate).await?;
+        before.into_iter().for_each(&mut count);
     }
+    evaluating.end().await?.into_iter().for_each(count);
     let mut leaving = Counted::default();
     if let Some(compared) = compared {
         (joining, leaving) = compared.finish(joining, command.sample);

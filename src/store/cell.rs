@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 
 use crate::domain::{Error, Result};
@@ -43,7 +43,7 @@ impl Cell<'_> {
     }
 
     /// Decodes JSON.
-    pub(super) fn json<T: DeserializeOwned>(self, text: &str) -> Result<T> {
+    pub(super) fn json<'t, T: Deserialize<'t>>(self, text: &'t str) -> Result<T> {
         serde_json::from_str(text).map_err(|error| self.corrupt(error))
     }
 

@@ -1,30 +1,32 @@
 //! Converts the typed facts of a product from and to their JSON column. [`super::products`] has the
 //! other columns.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
-use crate::domain::{Decimal, Details, Error, Price, Result, Timestamp, Variant};
+use crate::domain::{Decimal, Details, Error, Field, Needs, Price, Result, Timestamp, Variant};
 
 /// The content of the column. Unknown facts are left out. A field that this version does not know
 /// is an error, because it would be lost at the next write.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct DetailsRow {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    vendor: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    status: String,
+struct DetailsRow<'a> {
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    vendor: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    status: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<bool>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    variants: Vec<VariantRow>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    prices: Vec<PriceRow>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inventory: Option<String>,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Text<'a>>,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<VariantRow<'a>>,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
+    prices: Vec<PriceRow<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    inventory: Option<Text<'a>>,
     /// Microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<i64>,
@@ -35,53 +37,76 @@ struct DetailsRow {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct VariantRow {
-    id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    title: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inventory: Option<String>,
+struct VariantRow<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    title: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    inventory: Option<Text<'a>>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct PriceRow {
-    id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    variant_id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    title: String,
-    amount: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    currency: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compare_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inventory: Option<String>,
+struct PriceRow<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    variant_id: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    title: Text<'a>,
+    #[serde(borrow)]
+    amount: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Text::is_empty")]
+    currency: Text<'a>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    compare_at: Option<Text<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    inventory: Option<Text<'a>>,
+}
+
+/// A text of the column, copied only if it has escapes. Serde borrows no text in a list otherwise.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> From<&'a String> for Text<'a> {
+    fn from(text: &'a String) -> Self {
+        Self(text.into())
+    }
 }
 
 /// Encodes the facts for their column.
 pub(super) fn encode(details: &Details) -> Result<String> {
-    let text = |decimal: &Option<Decimal>| decimal.as_ref().map(ToString::to_string);
+    let text = |decimal: &Option<Decimal>| {
+        let decimal = decimal.as_ref().map(ToString::to_string);
+        decimal.map(|text| Text(text.into()))
+    };
     let variants = details.variants.iter().map(|variant| VariantRow {
-        id: variant.id.clone(),
-        title: variant.title.clone(),
+        id: (&variant.id).into(),
+        title: (&variant.title).into(),
         inventory: text(&variant.inventory),
     });
     let prices = details.prices.iter().map(|price| PriceRow {
-        id: price.id.clone(),
-        variant_id: price.variant_id.clone(),
-        title: price.title.clone(),
-        amount: price.amount.to_string(),
-        currency: price.currency.clone(),
+        id: (&price.id).into(),
+        variant_id: (&price.variant_id).into(),
+        title: (&price.title).into(),
+        amount: Text(price.amount.to_string().into()),
+        currency: (&price.currency).into(),
         compare_at: text(&price.compare_at),
         inventory: text(&price.inventory),
     });
     let row = DetailsRow {
-        vendor: details.vendor.clone(),
-        status: details.status.clone(),
+        vendor: (&details.vendor).into(),
+        status: (&details.status).into(),
         available: details.available,
-        tags: details.tags.clone(),
+        tags: details.tags.iter().map(Into::into).collect(),
         variants: variants.collect(),
         prices: prices.collect(),
         inventory: text(&details.inventory),
@@ -91,36 +116,46 @@ pub(super) fn encode(details: &Details) -> Result<String> {
     serde_json::to_string(&row).map_err(Error::internal)
 }
 
-/// Decodes the facts from their column.
-pub(super) fn decode(cell: Cell<'_>, column: &str) -> Result<Details> {
-    let row: DetailsRow = cell.json(column)?;
-    let optional = |text: Option<String>| text.map(|text| decimal(cell, &text)).transpose();
-    let variants = row.variants.into_iter().map(|variant| {
+/// Decodes what is needed of the facts from their column. The rest may be left out.
+pub(super) fn decode(cell: Cell<'_>, column: &str, needs: &Needs) -> Result<Details> {
+    let row: DetailsRow<'_> = cell.json(column)?;
+    let text = |field: Field, text: Text<'_>| {
+        let needed = needs.has_detail(&field).then(|| text.0.into_owned());
+        needed.unwrap_or_default()
+    };
+    let optional = |field: Field, text: Option<Text<'_>>| {
+        let needed = text.filter(|_| needs.has_detail(&field));
+        needed.map(|text| decimal(cell, &text.0)).transpose()
+    };
+    let rows = needs.has_rows();
+    let variants = row.variants.into_iter().filter(|_| rows).map(|variant| {
         Ok(Variant {
-            id: variant.id,
-            title: variant.title,
-            inventory: optional(variant.inventory)?,
+            id: variant.id.0.into_owned(),
+            title: text(Field::VariantTitle, variant.title),
+            inventory: optional(Field::Inventory, variant.inventory)?,
         })
     });
-    let prices = row.prices.into_iter().map(|price| {
+    let prices = row.prices.into_iter().filter(|_| rows).map(|price| {
         Ok(Price {
-            id: price.id,
-            variant_id: price.variant_id,
-            title: price.title,
-            amount: decimal(cell, &price.amount)?,
-            currency: price.currency,
-            compare_at: optional(price.compare_at)?,
-            inventory: optional(price.inventory)?,
+            id: price.id.0.into_owned(),
+            variant_id: price.variant_id.0.into_owned(),
+            title: text(Field::VariantTitle, price.title),
+            amount: decimal(cell, &price.amount.0)?,
+            currency: text(Field::PriceCurrency, price.currency),
+            compare_at: optional(Field::CompareAtPrice, price.compare_at)?,
+            inventory: optional(Field::Inventory, price.inventory)?,
         })
     });
+    let tags = row.tags.into_iter();
+    let tags = tags.filter(|_| needs.has_detail(&Field::Tag));
     Ok(Details {
-        vendor: row.vendor,
-        status: row.status,
+        vendor: text(Field::Vendor, row.vendor),
+        status: text(Field::Status, row.status),
         available: row.available,
-        tags: row.tags,
+        tags: tags.map(|tag| tag.0.into_owned()).collect(),
         variants: variants.collect::<Result<_>>()?,
         prices: prices.collect::<Result<_>>()?,
-        inventory: optional(row.inventory)?,
+        inventory: optional(Field::Inventory, row.inventory)?,
         created: row.created.map(Timestamp::from_micros),
         updated: row.updated.map(Timestamp::from_micros),
     })
@@ -134,6 +169,7 @@ fn decimal(cell: Cell<'_>, text: &str) -> Result<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{CustomProperties, Facts, Product, ProductId, Sort, SortBy, facts::Scope};
 
     const CELL: Cell<'_> = Cell {
         table: "products",
@@ -142,37 +178,145 @@ mod tests {
         column: "details",
     };
 
-    #[test]
-    fn product_details_round_trip_through_their_column() {
-        let decimal = |text| Decimal::parse(text).unwrap();
-        let whole = Details {
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    fn whole() -> Details {
+        Details {
             vendor: "Acme".into(),
             status: "active".into(),
             available: Some(false),
-            tags: vec!["a".into(), "b".into()],
+            tags: vec!["a".into(), "b\"\n".into()],
             variants: vec![Variant {
                 id: "v".into(),
                 title: "Red".into(),
                 inventory: Some(decimal("-1.5")),
             }],
-            prices: vec![Price {
-                id: "x".into(),
-                variant_id: "v".into(),
-                title: "Sale".into(),
-                amount: decimal("19.99"),
-                currency: "EUR".into(),
-                compare_at: Some(decimal("25")),
-                inventory: Some(decimal("0")),
-            }],
+            prices: vec![
+                Price {
+                    id: "x".into(),
+                    variant_id: "v".into(),
+                    title: "Sale".into(),
+                    amount: decimal("19.99"),
+                    currency: "EUR".into(),
+                    compare_at: Some(decimal("25")),
+                    inventory: Some(decimal("0")),
+                },
+                Price {
+                    id: "y".into(),
+                    variant_id: "v".into(),
+                    title: String::new(),
+                    amount: decimal("1"),
+                    currency: "USD".into(),
+                    compare_at: None,
+                    inventory: None,
+                },
+            ],
             inventory: Some(decimal("7")),
             created: Some(Timestamp::from_micros(-1)),
             updated: Some(Timestamp::from_micros(2)),
-        };
-        for details in [Details::default(), whole] {
+        }
+    }
+
+    fn product(details: Details) -> Product {
+        Product {
+            id: ProductId::trusted("p1"),
+            title: "One".into(),
+            slug: "one".into(),
+            product_type: "shoes".into(),
+            attributes: CustomProperties::new(),
+            details,
+            create_time: Timestamp::from_micros(5),
+            update_time: Timestamp::from_micros(6),
+        }
+    }
+
+    #[test]
+    fn product_details_round_trip_through_their_column() {
+        for details in [Details::default(), whole()] {
             let column = encode(&details).unwrap();
-            assert_eq!(decode(CELL, &column).unwrap(), details);
+            let all = Needs::of_columns();
+            assert_eq!(decode(CELL, &column, &all).unwrap(), details);
         }
         assert_eq!(encode(&Details::default()).unwrap(), "{}");
+    }
+
+    /// The details with and without what belongs to single rows or to the whole product.
+    fn some() -> [Details; 5] {
+        let no_prices = Details {
+            prices: Vec::new(),
+            ..whole()
+        };
+        let no_rows = Details {
+            variants: Vec::new(),
+            ..no_prices.clone()
+        };
+        let untracked = Details {
+            inventory: None,
+            ..whole()
+        };
+        [whole(), no_prices, no_rows, untracked, Details::default()]
+    }
+
+    #[test]
+    fn what_rules_need_is_decoded() {
+        let now = Timestamp::from_micros(9);
+        let attribute = Field::Attribute("colour".into());
+        for (details, field) in some().into_iter().flat_map(|details| {
+            let fields = Field::NAMED.into_iter().chain([attribute.clone()]);
+            fields.map(move |field| (details.clone(), field))
+        }) {
+            let mut needs = Needs::default();
+            needs.add(&field);
+            let part = decode(CELL, &encode(&details).unwrap(), &needs).unwrap();
+            let all = Facts::of(&product(details), now);
+            let needed = Facts::needed(&product(part), now, &needs);
+            let values = |facts: &Facts| {
+                let rows = (0..facts.row_count()).map(Scope::Row).chain([Scope::All]);
+                let values = rows.map(|row| facts.values(&field, row).cloned().collect());
+                values.collect::<Vec<Vec<_>>>()
+            };
+            let (all, needed) = (values(&all), values(&needed));
+            // A field of the whole product is the same in every row.
+            assert_eq!(all.last(), needed.last(), "{field:?}");
+            assert!(all.iter().all(|row| needed.contains(row)), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sort_order_needs_is_decoded() {
+        let sorts = [
+            SortBy::Created,
+            SortBy::Title,
+            SortBy::Price {
+                currency: "USD".into(),
+            },
+            SortBy::Inventory,
+            SortBy::Attribute("colour".into()),
+        ];
+        for (details, by, out_of_stock_last) in some().into_iter().flat_map(|details| {
+            let sorts = sorts.clone().into_iter();
+            sorts.flat_map(move |by| {
+                let last = [true, false];
+                let details = details.clone();
+                last.map(move |last| (details.clone(), by.clone(), last))
+            })
+        }) {
+            let sort = Sort {
+                by,
+                descending: false,
+                out_of_stock_last,
+            };
+            let mut needs = Needs::default();
+            sort.add_needs(&mut needs);
+            let mut part = decode(CELL, &encode(&details).unwrap(), &needs).unwrap();
+            if !needs.details {
+                part = Details::default();
+            }
+            let keys = [details, part].map(|details| sort.key(Some(&product(details))));
+            assert_eq!(keys[0], keys[1], "{sort:?}");
+        }
     }
 
     #[test]
@@ -185,7 +329,7 @@ mod tests {
             r#"{"prices":[{"id":"x"}]}"#,
             r#"{"variants":[{"size":1}]}"#,
         ] {
-            let error = decode(CELL, odd).unwrap_err();
+            let error = decode(CELL, odd, &Needs::of_columns()).unwrap_err();
             assert_eq!(error.message, "internal error");
             let told = error.source.unwrap().to_string();
             let place = "products.details of \"p1\" in tenant \"t\": ";

@@ -5,15 +5,33 @@ use std::str::Split;
 
 use sea_orm::{
     ConnectionTrait as _, QueryResult, TryGetError, TryGetable,
-    sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement},
+    sea_query::{Alias, Expr, ExprTrait as _, Func, FunctionCall, Query, SelectStatement},
 };
 
 use super::tx::Tx;
-use crate::domain::{Error, Result};
+use crate::{
+    domain::{Error, Result},
+    store::row::count_from_row,
+};
+
+/// The size of a row in bytes, a column of the rows of [`read_small`].
+pub(super) const BYTES: &str = "bytes";
 
 /// Rows, read as one.
 #[derive(Debug, Default)]
 pub(super) struct Packed(Vec<Column>);
+
+/// Rows of limited size, read as one, and what all rows have together.
+#[derive(Debug)]
+pub(super) struct Small {
+    pub(super) rows: Packed,
+    /// The last id.
+    pub(super) last: String,
+    /// The size of all rows.
+    pub(super) bytes: usize,
+    /// The size of the largest row.
+    pub(super) largest: usize,
+}
 
 /// The values of a column as texts, in the order of the rows.
 #[derive(Debug)]
@@ -39,26 +57,64 @@ struct Unread<'a> {
 /// Reads the rows of a statement with the given columns, which must be texts and not NULL. The order
 /// of the rows is not defined.
 pub(super) async fn read(tx: &Tx, rows: SelectStatement, columns: &[&str]) -> Result<Packed> {
-    let joined = |value: Expr, separator| Func::cust("string_agg").arg(value).arg(separator);
+    let packed = joined(rows, columns, |joined| joined);
+    match tx.db().query_one(&packed).await? {
+        Some(row) => Packed::read(&row, columns),
+        None => Ok(Packed::default()),
+    }
+}
+
+/// Like [`read`], for rows with an `id` and their size, without those of more than `max` bytes.
+/// `None` if there are no rows at all.
+pub(super) async fn read_small(
+    tx: &Tx,
+    rows: SelectStatement,
+    columns: &[&str],
+    max: usize,
+) -> Result<Option<Small>> {
+    let bytes = || Expr::col(Alias::new(BYTES));
+    let is_small = bytes().lte(i64::try_from(max).unwrap_or(i64::MAX));
+    let mut packed = joined(rows, columns, |joined| joined.filter(is_small.clone()));
+    packed
+        .expr(Func::max(Expr::col(Alias::new("id"))))
+        .expr(Expr::from(Func::sum(bytes())).cast_as("bigint"))
+        .expr(Func::max(bytes()));
+    let Some(row) = tx.db().query_one(&packed).await? else {
+        return Ok(None);
+    };
+    let at = 2 * columns.len();
+    let Some(last) = row.try_get_by_index(at)? else {
+        return Ok(None);
+    };
+    let size = |at| Ok::<_, Error>(count_from_row(row.try_get_by_index(at)?) as usize);
+    Ok(Some(Small {
+        rows: Packed::read(&row, columns)?,
+        last,
+        bytes: size(at + 1)?,
+        largest: size(at + 2)?,
+    }))
+}
+
+/// Selects the values of each column, joined together by functions that `which` may change, and
+/// their lengths.
+fn joined(
+    rows: SelectStatement,
+    columns: &[&str],
+    which: impl Fn(FunctionCall) -> FunctionCall,
+) -> SelectStatement {
+    let joined = |value: Expr, separator| {
+        let joined = Func::cust("string_agg").arg(value);
+        which(joined.arg(Expr::cust(separator)))
+    };
     let mut packed = Query::select();
     for column in columns {
         let text = || Expr::col(Alias::new(*column));
         let length = Expr::from(Func::cust("octet_length").arg(text()));
         packed
-            .expr(joined(text(), ""))
-            .expr(joined(length.cast_as("text"), ","));
+            .expr(joined(text(), "''"))
+            .expr(joined(length.cast_as("text"), "','"));
     }
-    packed.from_subquery(rows, "packed");
-    let packed = tx.db().query_one(&packed).await?;
-    let columns = packed.iter().flat_map(|row| {
-        let columns = (0..columns.len()).map(|at| Column::read(row, 2 * at));
-        columns.filter_map(Result::transpose)
-    });
-    Ok(Packed(
-        columns
-            .collect::<Result<_, _>>()
-            .map_err(sea_orm::DbErr::from)?,
-    ))
+    packed.from_subquery(rows, "packed").to_owned()
 }
 
 impl Column {
@@ -71,6 +127,13 @@ impl Column {
 }
 
 impl Packed {
+    /// The columns, which are the first ones of the row.
+    fn read(row: &QueryResult, columns: &[&str]) -> Result<Self> {
+        let columns = (0..columns.len()).map(|at| Column::read(row, 2 * at));
+        let columns: Result<_, _> = columns.filter_map(Result::transpose).collect();
+        Ok(Self(columns.map_err(sea_orm::DbErr::from)?))
+    }
+
     /// The values.
     pub(super) fn values(&self) -> Values<'_> {
         let columns = self.0.iter().map(|column| Unread {

@@ -26,7 +26,7 @@ use super::{
     error::needs_more_locks,
     listing::containing,
     lock_set::LockSet,
-    packed::{self, Packed},
+    packed::{self, BYTES, Packed},
     row::{count_from_row, properties, properties_to_row},
     tx::Tx,
     wanted::{self, Wanted},
@@ -54,10 +54,12 @@ const COLUMNS: [row::Column; 8] = [
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 
-/// The maximum number of products in a page, and (below) the bytes of their large columns. Up to three
+/// The maximum number of products in a page, and (below) the bytes of their large columns. Up to four
 /// pages are in memory at once.
 const AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;
+/// So many products of at most this many bytes fit in one page, whatever they are.
+const SMALL: usize = BYTES_AT_ONCE / AT_ONCE;
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
@@ -108,6 +110,13 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId], needs: &Needs) -> Result<HashMap<
 
 /// Selects the ids and the approximate sizes of products.
 fn with_size(select: &mut SelectStatement, needs: &Needs) {
+    select
+        .column(row::Column::Id.as_column_ref())
+        .expr_as(size(needs), BYTES);
+}
+
+/// The approximate size of what is needed of a product.
+fn size(needs: &Needs) -> Expr {
     let [attributes, details] = LARGE.map(|column| {
         if !is_needed(column, needs) {
             return Expr::value(0_i64);
@@ -115,9 +124,7 @@ fn with_size(select: &mut SelectStatement, needs: &Needs) {
         let size = Func::cust("octet_length").arg(column.into_expr());
         Expr::from(size).cast_as("bigint")
     });
-    select
-        .column(row::Column::Id.as_column_ref())
-        .expr_as(attributes.add(details), "bytes");
+    attributes.add(details)
 }
 
 /// Selects the columns of products that are needed, as texts.
@@ -133,9 +140,13 @@ fn with_needed(select: &mut SelectStatement, needs: &Needs) {
 
 /// Reads products that [`with_needed`] selected, which must be of limited size, as one row.
 async fn read(tx: &Tx, select: SelectStatement, needs: &Needs) -> Result<Packed> {
+    packed::read(tx, select, &needed(needs)).await
+}
+
+/// The names of the columns that are needed.
+fn needed(needs: &Needs) -> Vec<&'static str> {
     let needed = COLUMNS.iter().filter(|it| is_needed(**it, needs));
-    let names: Vec<_> = needed.map(|column| column.as_str()).collect();
-    packed::read(tx, select, &names).await
+    needed.map(|column| column.as_str()).collect()
 }
 
 fn is_needed(column: row::Column, needs: &Needs) -> bool {
@@ -172,6 +183,18 @@ pub struct Page {
     pub products: Vec<Product>,
     /// The size of what is needed of them, in bytes.
     pub bytes: usize,
+}
+
+impl Page {
+    /// The ids of the products.
+    pub fn ids(&self) -> Vec<ProductId> {
+        self.products.iter().map(|it| it.id.clone()).collect()
+    }
+
+    /// The last product.
+    pub fn last(&self) -> Option<&ProductId> {
+        self.products.last().map(|it| &it.id)
+    }
 }
 
 impl<'t> Pages<'t> {
@@ -219,6 +242,44 @@ impl<'t> Pages<'t> {
     }
 }
 
+/// Work on pages, each by another thread while the next page is read.
+#[derive(Debug)]
+pub struct Behind<T>(Option<JoinHandle<T>>);
+
+impl<T> Default for Behind<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Send + 'static> Behind<T> {
+    /// Begins work on a page. Returns the result for the page before, if there was one.
+    ///
+    /// # Errors
+    /// If the work panicked.
+    pub async fn begin(
+        &mut self,
+        tx: &Tx,
+        page: Page,
+        work: impl FnOnce(Page) -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let next = tx.spawn_work(page.bytes, move || work(page)).await;
+        let before = Self(self.0.replace(next));
+        before.end().await
+    }
+
+    /// The result for the last page, if there was one.
+    ///
+    /// # Errors
+    /// If the work panicked.
+    pub async fn end(self) -> Result<Option<T>> {
+        match self.0 {
+            Some(work) => work.await.map(Some).map_err(Error::internal),
+            None => Ok(None),
+        }
+    }
+}
+
 /// The rows of a page.
 struct Rows {
     rows: Packed,
@@ -241,12 +302,12 @@ impl Rows {
 /// products is in memory at once.
 ///
 /// # Errors
-/// That of `visit`; if the database fails.
+/// If the database fails.
 pub async fn each_of(
     tx: &Tx,
     ids: impl IntoIterator<Item = ProductId>,
     needs: &Needs,
-    mut visit: impl FnMut(&Product) -> Result<()> + Send,
+    mut visit: impl FnMut(&Product) + Send,
 ) -> Result<()> {
     let mut ids = ids.into_iter();
     let mut next: Vec<ProductId> = Vec::new();
@@ -265,7 +326,8 @@ pub async fn each_of(
         let rows = read(tx, rows, needs).await?;
         tx.work(bytes, || {
             let products = decode_packed(&tx.tenant, &rows, needs)?;
-            products.iter().try_for_each(&mut visit)
+            products.iter().for_each(&mut visit);
+            Ok::<_, Error>(())
         })?;
         next.drain(..fit);
     }
@@ -310,19 +372,20 @@ async fn rows_after(tx: &Tx, id: Option<&ProductId>, needs: &Needs) -> Result<Op
         rest.and_where(row::Column::Id.gt(id.as_str()));
     }
     let mut next = rest.clone();
-    with_size(next.limit(AT_ONCE as u64), needs);
-    // Most pages fit whole, which takes no row for each product to know.
-    let mut whole = Query::select();
-    whole
-        .expr(Func::max(Expr::col(ID)))
-        .expr(Expr::from(Func::sum(Expr::col("bytes"))).cast_as("bigint"))
-        .from_subquery(next.clone(), "next");
-    let whole: Vec<(Option<String>, Option<i64>)> = wanted::tuples(tx, &whole).await?;
-    let Some((Some(mut last), Some(bytes))) = whole.into_iter().next() else {
+    next.limit(AT_ONCE as u64);
+    let mut whole = next.clone();
+    with_needed(&mut whole, needs);
+    whole.expr_as(size(needs), BYTES);
+    let Some(small) = packed::read_small(tx, whole, &needed(needs), SMALL).await? else {
         return Ok(None);
     };
-    let mut bytes = count_from_row(bytes) as usize;
+    let (mut last, mut bytes) = (small.last, small.bytes);
+    if small.largest <= SMALL {
+        let (last, rows) = (ProductId::trusted(last), small.rows);
+        return Ok(Some(Rows { rows, last, bytes }));
+    }
     if bytes > BYTES_AT_ONCE {
+        with_size(&mut next, needs);
         let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
         let sizes = next.iter().map(|(_, size)| count_from_row(*size) as usize);
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
@@ -790,7 +853,7 @@ fn decode<'a>(
         column,
     };
     let attributes = attributes.map(|it| properties(cell("attributes"), &it));
-    let details = details.map(|it| details::decode(cell("details"), &it));
+    let details = details.map(|it| details::decode(cell("details"), &it, needs));
     Ok(Product {
         id: ProductId::trusted(&*id),
         title: title.into(),

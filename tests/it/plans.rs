@@ -200,7 +200,7 @@ const READS_ALL: [(&str, &str); 10] = [
         "all running evaluations of a tenant are read together",
     ),
     (
-        "AS \"next\"",
+        "FILTER (WHERE \"bytes\"",
         "an evaluation reads all products, some at a time",
     ),
     ("LIKE", "no index finds a part of a text"),

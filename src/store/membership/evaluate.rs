@@ -20,7 +20,7 @@ use crate::{
         error::needs_more_locks,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::EvaluationScope,
-        products::{self, Page, Pages},
+        products::{self, Behind, Page, Pages},
         rules::{
             self, Compiled,
             due::{self, Due},
@@ -269,6 +269,16 @@ pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Resu
 /// excludes.
 #[derive(Debug)]
 pub(super) struct Base {
+    by: Arc<Evaluator>,
+    /// The products, each with its sort key if the list is sorted.
+    products: BTreeMap<ChildId, Option<String>>,
+    /// Products for which time will change a condition, and when.
+    due: Vec<(ProductId, Timestamp)>,
+}
+
+/// Finds out which products belong to a collection.
+#[derive(Clone, Debug)]
+struct Evaluator {
     id: CollectionId,
     /// The collection's own rules only; empty if it is manual.
     rules: RuleSet,
@@ -276,9 +286,14 @@ pub(super) struct Base {
     needs: Needs,
     sort: Option<Sort>,
     named: Named,
-    /// The products, each with its sort key if the list is sorted.
-    products: BTreeMap<ChildId, Option<String>>,
-    /// Products for which time will change a condition, and when.
+}
+
+/// What was found out about some products.
+#[derive(Debug, Default)]
+struct Found {
+    /// As in [`Base::products`].
+    products: Vec<(ChildId, Option<String>)>,
+    /// As in [`Base::due`].
     due: Vec<(ProductId, Timestamp)>,
 }
 
@@ -293,12 +308,18 @@ impl Base {
         if let Some(sort) = &sort {
             sort.add_needs(&mut needs);
         }
-        Self {
+        Self::of(Evaluator {
             id: id.clone(),
             rules,
             needs,
             sort,
             named,
+        })
+    }
+
+    fn of(by: Evaluator) -> Self {
+        Self {
+            by: Arc::new(by),
             products: BTreeMap::new(),
             due: Vec::new(),
         }
@@ -306,19 +327,14 @@ impl Base {
 
     /// The same rules and sort order with other rule entries, and without products.
     pub(super) fn with_entries(&self, named: Named) -> Self {
-        Self {
-            id: self.id.clone(),
-            rules: self.rules.clone(),
-            needs: self.needs.clone(),
-            sort: self.sort.clone(),
+        Self::of(Evaluator {
             named,
-            products: BTreeMap::new(),
-            due: Vec::new(),
-        }
+            ..Evaluator::clone(&self.by)
+        })
     }
 
     pub(super) fn id(&self) -> &CollectionId {
-        &self.id
+        &self.by.id
     }
 
     /// The size of the products' ids and sort keys.
@@ -330,7 +346,7 @@ impl Base {
     }
 
     pub(super) fn is_sorted(&self) -> bool {
-        self.sort.is_some()
+        self.by.sort.is_some()
     }
 
     /// Takes the products that were evaluated for which time will change a condition, and when.
@@ -346,7 +362,7 @@ impl Base {
     }
 
     pub(super) fn is_pinned(&self, child: &ChildId) -> bool {
-        self.named.pins.contains_key(&child.clone().into())
+        self.by.named.pins.contains_key(&child.clone().into())
     }
 
     /// Keeps members that need no evaluation, with their sort keys.
@@ -361,11 +377,15 @@ impl Base {
 
     /// Adds all products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
-        let memberships = Memberships::of_all(tx, &self.rules).await?;
-        let mut pages = Pages::after(tx, None, &self.needs);
+        let memberships = Arc::new(Memberships::of_all(tx, &self.by.rules).await?);
+        let mut pages = Pages::after(tx, None, &self.by.needs);
+        let mut evaluating = Behind::default();
         while let Some(page) = pages.next().await? {
-            self.add_page(tx, &page, &memberships).await?;
+            let memberships = Arc::clone(&memberships);
+            self.add_page(tx, &mut evaluating, page, memberships)
+                .await?;
         }
+        self.add(evaluating.end().await?.unwrap_or_default());
         self.add_unregistered();
         Ok(())
     }
@@ -379,29 +399,48 @@ impl Base {
         last: Option<ProductId>,
         (end, max_due): (Instant, usize),
     ) -> Result<(usize, Option<ProductId>)> {
-        let mut pages = Pages::after(tx, last, &self.needs);
+        let mut pages = Pages::after(tx, last, &self.by.needs);
+        let mut evaluating = Behind::default();
         let (mut done, mut last) = (0, None);
         while self.due.len() <= max_due && (last.is_none() || Instant::now() < end) {
-            let Some(page) = pages.next().await? else {
-                return Ok((done, None));
-            };
-            let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
-            let memberships = Memberships::of(tx, &self.rules, &ids).await?;
-            self.add_page(tx, &page, &memberships).await?;
-            done += ids.len();
-            last = ids.into_iter().next_back();
+            let page = pages.next().await?;
+            last = page.as_ref().and_then(Page::last).cloned();
+            let Some(page) = page else { break };
+            done += page.products.len();
+            let memberships = Memberships::of(tx, &self.by.rules, &page.ids()).await?;
+            let memberships = Arc::new(memberships);
+            self.add_page(tx, &mut evaluating, page, memberships)
+                .await?;
         }
+        self.add(evaluating.end().await?.unwrap_or_default());
         Ok((done, last))
     }
 
-    /// Adds those of a page of products that belong to the collection.
-    async fn add_page(&mut self, tx: &Tx, page: &Page, memberships: &Memberships) -> Result<()> {
-        let ids: Vec<_> = page.products.iter().map(|it| it.id.clone()).collect();
-        let due = Due::of_rules(tx, &self.rules, &ids).await?;
-        tx.work(page.bytes, || {
-            let mut products = page.products.iter();
-            products.try_for_each(|product| self.evaluate_one(product, &due, memberships))
-        })
+    /// Begins to evaluate a page of products, and adds what was found in the one before.
+    async fn add_page(
+        &mut self,
+        tx: &Tx,
+        evaluating: &mut Behind<Found>,
+        page: Page,
+        memberships: Arc<Memberships>,
+    ) -> Result<()> {
+        let due = Due::of_rules(tx, &self.by.rules, &page.ids()).await?;
+        let by = Arc::clone(&self.by);
+        let evaluate = move |page: Page| {
+            let mut found = Found::default();
+            for product in &page.products {
+                by.evaluate(product, &due, &memberships, &mut found);
+            }
+            found
+        };
+        let before = evaluating.begin(tx, page, evaluate).await?;
+        self.add(before.unwrap_or_default());
+        Ok(())
+    }
+
+    fn add(&mut self, found: Found) {
+        self.products.extend(found.products);
+        self.due.extend(found.due);
     }
 
     /// Applies rule entries to products that match the rules.
@@ -411,7 +450,7 @@ impl Base {
         let includes = named.includes.iter();
         let includes = includes.filter(|it| !self.products.contains_key(&(*it).clone().into()));
         let includes = includes.cloned().collect();
-        self.named = named;
+        Arc::make_mut(&mut self.by).named = named;
         self.add_of(tx, includes).await
     }
 
@@ -425,40 +464,23 @@ impl Base {
     /// Adds those of the given products that are registered and belong to the collection.
     async fn add_registered(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let known: Vec<_> = ids.iter().cloned().collect();
-        let due = Due::of_rules(tx, &self.rules, &known).await?;
-        let memberships = Memberships::of(tx, &self.rules, &known).await?;
-        let needs = self.needs.clone();
-        products::each_of(tx, ids, &needs, |product| {
-            self.evaluate_one(product, &due, &memberships)
+        let due = Due::of_rules(tx, &self.by.rules, &known).await?;
+        let memberships = Memberships::of(tx, &self.by.rules, &known).await?;
+        let mut found = Found::default();
+        products::each_of(tx, ids, &self.by.needs, |product| {
+            self.by.evaluate(product, &due, &memberships, &mut found);
         })
-        .await
-    }
-
-    /// Evaluates the rules for one product: records its due time, and adds it if it belongs to the
-    /// collection.
-    fn evaluate_one(
-        &mut self,
-        product: &Product,
-        due: &Due,
-        memberships: &Memberships,
-    ) -> Result<()> {
-        let moment = due.moment(&product.id);
-        let facts = memberships.needed(product, moment, &self.needs);
-        let matches = self.rules.matches(&self.id, &facts);
-        let next = self.rules.next_change(&facts, moment);
-        self.due.extend(next.map(|next| (product.id.clone(), next)));
-        if self.named.product(&product.id).verdict(matches) {
-            let key = self.sort.as_ref().map(|sort| sort.key(Some(product)));
-            self.products.insert(product.id.clone().into(), key);
-        }
+        .await?;
+        self.add(found);
         Ok(())
     }
 
     /// Adds the includes whose products are not registered. They have no facts to evaluate or to
     /// sort by.
     fn add_unregistered(&mut self) {
-        for product in self.named.includes.difference(&self.named.excludes) {
-            let key = || self.sort.as_ref().map(|sort| sort.key(None));
+        let Evaluator { named, sort, .. } = &*self.by;
+        for product in named.includes.difference(&named.excludes) {
+            let key = || sort.as_ref().map(|sort| sort.key(None));
             let entry = self.products.entry(product.clone().into());
             entry.or_insert_with(key);
         }
@@ -468,6 +490,7 @@ impl Base {
     pub(super) fn in_order(&mut self, old: &[ChildId]) -> Expected {
         let mut products = std::mem::take(&mut self.products);
         let mut pins: Vec<_> = self
+            .by
             .named
             .pins
             .iter()
@@ -481,7 +504,7 @@ impl Base {
         let pins: Vec<_> = pins.collect();
         let mut list = Vec::with_capacity(products.len() + pins.len());
         let mut keys = HashMap::new();
-        if self.sort.is_some() {
+        if self.is_sorted() {
             let sorted = products.into_iter();
             let sorted = sorted.map(|(id, key)| (key.unwrap_or_default(), id));
             let mut sorted: Vec<_> = sorted.collect();
@@ -514,6 +537,22 @@ impl Base {
             list,
             keys,
             due: std::mem::take(&mut self.due),
+        }
+    }
+}
+
+impl Evaluator {
+    /// Evaluates the rules for one product.
+    fn evaluate(&self, product: &Product, due: &Due, memberships: &Memberships, found: &mut Found) {
+        let moment = due.moment(&product.id);
+        let facts = memberships.needed(product, moment, &self.needs);
+        let matches = self.rules.matches(&self.id, &facts);
+        let next = self.rules.next_change(&facts, moment);
+        let next = next.map(|next| (product.id.clone(), next));
+        found.due.extend(next);
+        if self.named.product(&product.id).verdict(matches) {
+            let key = self.sort.as_ref().map(|sort| sort.key(Some(product)));
+            found.products.push((product.id.clone().into(), key));
         }
     }
 }
