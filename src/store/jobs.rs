@@ -18,12 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cell::Cell,
-    children::is_current,
+    children::{is_current, members_of},
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     sql::Sql,
     tx::Tx,
-    wanted::Wanted,
 };
 use crate::domain::{
     ChildId, ChildType, CollectionId, Error, ProductId, Result, TenantId, Timestamp,
@@ -95,7 +94,7 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     };
     let id = add(tx, &task).await?;
     let ids = products.iter().map(ProductId::as_str);
-    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
+    let found = members_of(tx, ChildType::Product, ids)?;
     let found = found.select(member::Entity, |select| {
         select
             .column(member::Column::CollectionId.as_column_ref())

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     cell::Cell,
-    children::{Lists, are_current, is_current},
+    children::{Lists, are_current, is_current, members_of},
     details,
     engine::MAX_BINDS,
     entity::{member, product as row},
@@ -732,7 +732,7 @@ fn members(
     match (&filter.ids, collections) {
         (Some(ids), collections) => {
             let ids = ids.iter().map(ProductId::as_str);
-            let wanted = Wanted::new(tx, member::Column::ChildId, ids)?;
+            let wanted = members_of(tx, ChildType::Product, ids)?;
             Ok(wanted.select(member::Entity, |select| {
                 of_products(select);
                 select.cond_where(current);

@@ -9,15 +9,20 @@
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait as _, DbBackend, EntityTrait, FromQueryResult,
     QueryResult, TryGetableMany,
-    sea_query::{Asterisk, Expr, ExprTrait as _, Func, FunctionCall, Query, SelectStatement},
+    sea_query::{
+        Asterisk, Expr, ExprTrait as _, Func, FunctionCall, IntoIden as _, Query, SelectStatement,
+        TableRef,
+    },
 };
 
-use super::tx::Tx;
+use super::{entity::member, tx::Tx};
 use crate::domain::{Error, Result};
 
 /// The alias of the values, a table with one column.
 const WANTED: &str = "wanted";
 const FOUND: &str = "found";
+/// The alias of the codes of lists, a table with one column, and of that column.
+const CODES: &str = "codes";
 
 /// The wanted value of a row, for conditions that a statement adds.
 pub(super) fn value() -> Expr {
@@ -31,6 +36,8 @@ pub(super) struct Wanted<C> {
     is_postgres: bool,
     /// A JSON array, sorted and without duplicates: rows are found, and locked, in that order.
     json: String,
+    /// On PostgreSQL, the codes of the lists that each value is looked up in, one after the other.
+    codes: Option<FunctionCall>,
 }
 
 impl<C: ColumnTrait> Wanted<C> {
@@ -46,6 +53,7 @@ impl<C: ColumnTrait> Wanted<C> {
             column,
             is_postgres: tx.db().get_database_backend() == DbBackend::Postgres,
             json: serde_json::to_string(&values).map_err(Error::internal)?,
+            codes: None,
         })
     }
 
@@ -72,16 +80,21 @@ impl<C: ColumnTrait> Wanted<C> {
         if !self.is_postgres {
             return select;
         }
-        Query::select()
-            .column((FOUND, Asterisk))
-            .from_function(self.values(), WANTED)
-            .join_lateral(
-                sea_orm::JoinType::InnerJoin,
-                select,
-                FOUND,
-                Condition::all().add(Expr::cust("true")),
-            )
-            .to_owned()
+        let mut all = Query::select();
+        all.column((FOUND, Asterisk))
+            .from_function(self.values(), WANTED);
+        if let Some(codes) = &self.codes {
+            let codes = TableRef::FunctionCall(codes.clone(), CODES.into_iden());
+            all.cross_join(codes);
+            select.and_where(member::Column::List.into_expr().equals((CODES, CODES)));
+        }
+        all.join_lateral(
+            sea_orm::JoinType::InnerJoin,
+            select,
+            FOUND,
+            Condition::all().add(Expr::cust("true")),
+        )
+        .to_owned()
     }
 
     /// The condition that a row has a wanted value, for statements of another form. `key` is the
@@ -135,6 +148,19 @@ impl<C: ColumnTrait> Wanted<C> {
         } else {
             Func::cust("json_each").arg(json)
         }
+    }
+}
+
+impl Wanted<member::Column> {
+    /// The same in lists with these codes, for [`Self::select`]. Without statistics, PostgreSQL may
+    /// not look for a row with one of several codes in the index, but compare those of all members
+    /// of the tenant.
+    pub(super) fn in_lists(self, codes: &[i16]) -> Self {
+        let codes = self.is_postgres.then(|| {
+            let codes = Expr::cust(format!("ARRAY{codes:?}::smallint[]"));
+            Func::cust("unnest").arg(codes)
+        });
+        Self { codes, ..self }
     }
 }
 

@@ -221,32 +221,32 @@ const READS_ALL: [(&str, &str); 10] = [
     ("\"create_time\" DESC", "the same of collections"),
 ];
 
-/// The columns of which an index look-up must compare one, in addition to the tenant. Otherwise it
-/// reads all rows of the tenant.
-const KEYS: [(&str, &str); 23] = [
-    ("members_pkey", "collection_id"),
-    ("switched_lists_pkey", "collection_id"),
-    ("members_parents", "child_id"),
-    ("segments_pkey", "collection_id"),
-    ("segment_contents_pkey", "collection_id"),
-    ("collections_pkey", "id"),
-    ("collections_slug", "slug"),
-    ("collections_newest", "create_time"),
-    ("collections_active", "active"),
-    ("requests_pkey", "request_id"),
-    ("api_keys_pkey", "key_id"),
-    ("logins_pkey", "login_id"),
-    ("logins_of_key", "key_id"),
-    ("products_pkey", "id"),
-    ("products_slug", "slug"),
-    ("members_sort_key", "collection_id"),
-    ("rule_entries_pkey", "collection_id"),
-    ("rule_entries_product", "product_id"),
-    ("evaluations_pkey", "collection_id"),
-    ("due_evaluations_pkey", "product_id"),
-    ("due_evaluations_time", "due_time"),
-    ("collections_rules_stamp", "rules_stamp"),
-    ("job_lists_pkey", "job_id"),
+/// The columns that an index look-up must compare, in addition to the tenant. Otherwise it reads all
+/// rows of the tenant.
+const KEYS: [(&str, &[&str]); 23] = [
+    ("members_pkey", &["collection_id"]),
+    ("switched_lists_pkey", &["collection_id"]),
+    ("members_parents", &["list", "child_id"]),
+    ("segments_pkey", &["collection_id"]),
+    ("segment_contents_pkey", &["collection_id"]),
+    ("collections_pkey", &["id"]),
+    ("collections_slug", &["slug"]),
+    ("collections_newest", &["create_time"]),
+    ("collections_active", &["active"]),
+    ("requests_pkey", &["request_id"]),
+    ("api_keys_pkey", &["key_id"]),
+    ("logins_pkey", &["login_id"]),
+    ("logins_of_key", &["key_id"]),
+    ("products_pkey", &["id"]),
+    ("products_slug", &["slug"]),
+    ("members_sort_key", &["collection_id"]),
+    ("rule_entries_pkey", &["collection_id"]),
+    ("rule_entries_product", &["product_id"]),
+    ("evaluations_pkey", &["collection_id"]),
+    ("due_evaluations_pkey", &["product_id"]),
+    ("due_evaluations_time", &["due_time"]),
+    ("collections_rules_stamp", &["rules_stamp"]),
+    ("job_lists_pkey", &["job_id"]),
 ];
 /// The most parameters of a statement that inserts no rows. A set of values is bound as one array:
 /// with a parameter for each value, PostgreSQL may compare each row with each value, and SQLite
@@ -793,9 +793,12 @@ fn scans(plan: &Value, found: &mut Vec<String>) {
     let looks_up = match node {
         // Judged by the index scan below it.
         "Tid Scan" | "ModifyTable" | "Bitmap Heap Scan" => true,
-        _ => KEYS.iter().any(|(name, column)| {
-            let compared = [format!("({column} "), format!("({column})::text ")];
-            *name == index && compared.iter().any(|part| condition.contains(part))
+        _ => KEYS.iter().any(|(name, columns)| {
+            let is_compared = |column: &&str| {
+                let compared = [format!("({column} "), format!("({column})::text ")];
+                compared.iter().any(|part| condition.contains(part))
+            };
+            *name == index && columns.iter().all(is_compared)
         }),
     };
     let read = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
@@ -956,4 +959,54 @@ async fn no_statement_scans_a_table_unless_listed_on_sqlite() {
 #[tokio::test]
 async fn no_statement_scans_a_table_unless_listed_on_postgresql() {
     no_request_reads_a_whole_table(Engine::Postgres).await;
+}
+
+/// With this many members, PostgreSQL may rather compare the codes of the lists of all members than
+/// look for each code in the index.
+#[tokio::test]
+async fn the_lists_of_products_are_looked_up_without_statistics() {
+    const MEMBERS: usize = 20_000;
+    let url = postgres::new_database().await;
+    let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
+    let record = Arc::clone(&sent);
+    let store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
+        .await
+        .unwrap();
+    store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
+    store.migrate().await.unwrap();
+    let db = sea_orm::Database::connect(url).await.unwrap();
+    let off = "ALTER TABLE members SET (autovacuum_enabled = false)";
+    db.execute_unprepared(off).await.unwrap();
+    let config = app::config(&Flags::default(), None).unwrap();
+    let service = app::service(&config, store);
+    let caller = Caller::operator(TenantId::trusted("default"));
+    let create = creation(
+        "many".into(),
+        Parents::Root,
+        (0..MEMBERS).map(product).collect(),
+    );
+    service.execute(&caller, create).await.unwrap();
+    sent.lock().unwrap().clear();
+    let parents = ListParents {
+        list: LIST,
+        child: product(7).into(),
+        token: None,
+        size: 50,
+    };
+    service.list_parents(&caller, parents).await.unwrap();
+    let delete = DeleteProducts {
+        ids: (0..20).map(product).collect(),
+        known_only: false,
+        retry: None,
+    };
+    service.execute(&caller, delete).await.unwrap();
+    let mut statements = std::mem::take(&mut *sent.lock().unwrap());
+    statements.retain(|statement| statement.sql.contains("members"));
+    assert!(statements.len() > 2, "{statements:?}");
+    for statement in &statements {
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let found = offences(&db, statement, mode).await;
+            assert!(found.is_empty(), "{mode}: {found:?}: {}", statement.sql);
+        }
+    }
 }

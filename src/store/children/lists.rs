@@ -14,6 +14,7 @@ use crate::{
     store::{
         entity::{member, switched_list},
         tx::Tx,
+        wanted::Wanted,
     },
 };
 
@@ -109,6 +110,19 @@ pub(in crate::store) fn are_current(tx: &Tx) -> [Condition; 2] {
             .add(code.eq(second))
             .add(collection.in_subquery(switched)),
     ]
+}
+
+/// Members that are these children, for statements with the condition [`is_current`].
+pub(in crate::store) fn members_of<'a>(
+    tx: &Tx,
+    list: ChildType,
+    children: impl IntoIterator<Item = &'a str>,
+) -> Result<Wanted<member::Column>> {
+    let wanted = Wanted::new(tx, member::Column::ChildId, children)?;
+    Ok(match list {
+        ChildType::Collection => wanted,
+        ChildType::Product => wanted.in_lists(&PRODUCTS),
+    })
 }
 
 /// The condition that a member is in a current list, for statements that find members by child.

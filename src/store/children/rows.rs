@@ -10,7 +10,7 @@ use sea_orm::{
 use super::{
     directory::{Directory, Entry, Rank, SegmentId},
     handle::Children,
-    lists::{Lists, is_current},
+    lists::{Lists, is_current, members_of},
 };
 use crate::{
     domain::{ChildId, ChildType, CollectionId, ProductId, Result, child_ids},
@@ -141,7 +141,7 @@ pub async fn parents(
     after: Option<&CollectionId>,
     limit: usize,
 ) -> Result<Vec<CollectionId>> {
-    let parents = Wanted::new(tx, member::Column::ChildId, [child.as_str()])?;
+    let parents = members_of(tx, list, [child.as_str()])?;
     let parents = parents.select(member::Entity, |select| {
         let parent = member::Column::CollectionId.as_column_ref();
         having(tx, list, select);
@@ -154,8 +154,9 @@ pub async fn parents(
         }
     });
     let mut parents: Vec<(String,)> = wanted::tuples(tx, &parents).await?;
-    // The order is that of a subquery on PostgreSQL, which does not promise to keep it.
+    // On PostgreSQL the order and the limit are those of a subquery for each code of lists.
     parents.sort_unstable();
+    parents.truncate(limit);
     let parents = parents.into_iter();
     Ok(parents.map(|(id,)| CollectionId::trusted(id)).collect())
 }
@@ -170,7 +171,7 @@ pub async fn parent_counts(
     children: &[ChildId],
 ) -> Result<HashMap<ChildId, usize>> {
     let wanted = children.iter().map(ChildId::as_str);
-    let counts = Wanted::new(tx, member::Column::ChildId, wanted)?;
+    let counts = members_of(tx, list, wanted)?;
     let counts = counts.select(member::Entity, |select| {
         let child = member::Column::ChildId.as_column_ref();
         having(tx, list, select);
@@ -179,11 +180,13 @@ pub async fn parent_counts(
             .expr_as(member::Column::CollectionId.count(), "parents")
             .group_by_col(child);
     });
-    let counts: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
-    let counts = counts.into_iter();
-    Ok(counts
-        .map(|(id, parents)| (ChildId::trusted(id), count_from_row(parents) as usize))
-        .collect())
+    let rows: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
+    let mut counts = HashMap::new();
+    // PostgreSQL counts the lists with each code on their own.
+    for (id, parents) in rows {
+        *counts.entry(ChildId::trusted(id)).or_default() += count_from_row(parents) as usize;
+    }
+    Ok(counts)
 }
 
 /// The collections that contain the products, as pairs in ascending order.
@@ -208,7 +211,7 @@ pub async fn memberships(
 /// If the database fails.
 pub async fn memberships_up_to(tx: &Tx, products: &[ProductId], max: usize) -> Result<usize> {
     let products = products.iter().map(ProductId::as_str);
-    let found = Wanted::new(tx, member::Column::ChildId, products)?;
+    let found = members_of(tx, ChildType::Product, products)?;
     let mut found = found.select(member::Entity, |select| {
         having(tx, ChildType::Product, select);
         select.column(member::Column::ChildId.as_column_ref());
@@ -226,7 +229,7 @@ pub(in crate::store) async fn links(
     list: ChildType,
     ids: impl Iterator<Item = &str>,
 ) -> Result<Vec<(CollectionId, ChildId)>> {
-    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
+    let found = members_of(tx, list, ids)?;
     let found = found.select(member::Entity, |select| {
         having(tx, list, select);
         select

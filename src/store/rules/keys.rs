@@ -37,9 +37,11 @@ pub(in crate::store) async fn memberships(
             WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
             AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
             WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1)",
+        // One code at a time: see `Wanted::in_lists`.
         postgres: "SELECT found.* FROM json_array_elements_text($2::json) \
-            AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
-            WHERE tenant_id = $1 AND list IN (1, 3) AND child_id = wanted.value \
+            AS wanted(value), unnest(ARRAY[1, 3]::smallint[]) AS codes(code), \
+            LATERAL (SELECT collection_id, child_id, sort_key FROM members \
+            WHERE tenant_id = $1 AND list = codes.code AND child_id = wanted.value \
             AND list = coalesce((SELECT 3 FROM switched_lists AS switched \
             WHERE switched.tenant_id = $1 AND switched.collection_id = members.collection_id), 1) \
             OFFSET 0) AS found",
