@@ -70,8 +70,10 @@ impl DatabaseFile {
         &self.path
     }
 
+    /// Checks that the file is still there.
+    ///
     /// # Errors
-    /// If the file was removed or replaced.
+    /// If it was removed or replaced.
     pub(super) fn check(&self) -> Result<(), Cause> {
         if self.first.is_some() && self.first != identity(&self.path) {
             return Err(Cause::new(Kind::Replaced, self.path.display().to_string()));

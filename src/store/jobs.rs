@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cell::Cell,
-    children::{is_current, members_of},
+    children::select_members,
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     sql::Sql,
@@ -94,14 +94,11 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     };
     let id = add(tx, &task).await?;
     let ids = products.iter().map(ProductId::as_str);
-    let found = members_of(tx, ChildType::Product, ids)?;
-    let found = found.select(member::Entity, |select| {
+    let found = select_members(tx, ChildType::Product, ids, |select| {
         select
             .column(member::Column::CollectionId.as_column_ref())
-            .column(member::Column::ChildId.as_column_ref())
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .cond_where(is_current(ChildType::Product));
-    });
+            .column(member::Column::ChildId.as_column_ref());
+    })?;
     // The lists are recorded here, so lists that get a product later keep it.
     let lists = Query::select()
         .expr(Expr::value(id.as_str()))

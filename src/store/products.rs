@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     cell::Cell,
-    children::{Lists, are_current, is_current, members_of},
+    children::{Lists, are_current, is_current, select_members},
     details,
     engine::MAX_BINDS,
     entity::{member, product as row},
@@ -722,37 +722,36 @@ fn members(
     filter: &ProductFilter,
     what: impl FnOnce(&mut SelectStatement),
 ) -> Result<SelectStatement> {
-    let of_products = |select: &mut SelectStatement| {
-        select.and_where(member::Column::TenantId.eq(tx.tenant()));
-        what(select);
-    };
-    let current = is_current(ChildType::Product);
+    let of_tenant = member::Column::TenantId.eq(tx.tenant());
     let collections = filter.collections.as_ref();
     let collections = collections.map(|ids| ids.iter().map(CollectionId::as_str));
     match (&filter.ids, collections) {
         (Some(ids), collections) => {
             let ids = ids.iter().map(ProductId::as_str);
-            let wanted = members_of(tx, ChildType::Product, ids)?;
-            Ok(wanted.select(member::Entity, |select| {
-                of_products(select);
-                select.cond_where(current);
+            select_members(tx, ChildType::Product, ids, |select| {
+                what(select);
                 if let Some(collections) = collections {
                     select.and_where(member::Column::CollectionId.is_in(collections));
                 }
-            }))
+            })
         }
         (None, Some(collections)) => {
             let wanted = Wanted::new(tx, member::Column::CollectionId, collections)?;
             let code = Lists::from(ChildType::Product).code(tx, wanted::value());
             Ok(wanted.select(member::Entity, |select| {
-                of_products(select);
-                select.and_where(member::Column::List.into_expr().eq(code));
+                select
+                    .and_where(of_tenant)
+                    .and_where(member::Column::List.into_expr().eq(code));
+                what(select);
             }))
         }
         (None, None) => {
             let mut select = Query::select();
-            of_products(select.from(member::Entity));
-            select.cond_where(current);
+            select
+                .from(member::Entity)
+                .and_where(of_tenant)
+                .cond_where(is_current(ChildType::Product));
+            what(&mut select);
             Ok(select)
         }
     }

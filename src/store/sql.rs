@@ -5,7 +5,6 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
 use super::tx::Tx;
 
 /// The text of a hand-written statement for both engines.
-#[derive(Clone, Copy)]
 pub(super) struct Sql {
     pub(super) sqlite: &'static str,
     pub(super) postgres: &'static str,

@@ -149,16 +149,27 @@ async fn explain(db: &DatabaseConnection, statement: &Statement, mode: &str) {
     tx.rollback().await.unwrap();
 }
 
-#[tokio::test]
-async fn no_plan_reads_a_whole_list_for_a_few_children() {
-    let url = postgres::new_database().await;
+/// A store that records its statements, and another connection to its database.
+async fn recorded(place: DatabasePlace) -> (Store, Arc<Mutex<Vec<Statement>>>, DatabaseConnection) {
+    let url = harness::url(&place);
+    let store = Store::connect(&harness::database(place)).await.unwrap();
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
-    let store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
-        .await
-        .unwrap();
     store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
     store.migrate().await.unwrap();
+    (store, sent, sea_orm::Database::connect(url).await.unwrap())
+}
+
+/// Keeps PostgreSQL from gathering statistics of a table while a test runs.
+async fn without_statistics(db: &DatabaseConnection, table: &str) {
+    let off = format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
+    db.execute_unprepared(&off).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_plan_reads_a_whole_list_for_a_few_children() {
+    let place = DatabasePlace::Url(postgres::new_database().await);
+    let (store, sent, db) = recorded(place).await;
     let config = app::config(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
@@ -175,7 +186,6 @@ async fn no_plan_reads_a_whole_list_for_a_few_children() {
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
     statements.retain(about);
     assert!(statements.len() > 15, "{statements:?}");
-    let db = sea_orm::Database::connect(url).await.unwrap();
     for analyze in ["SELECT 1", "ANALYZE"] {
         db.execute_unprepared(analyze).await.unwrap();
         for statement in &statements {
@@ -868,20 +878,12 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
         Engine::Sqlite => DatabasePlace::File(folder.path().join("endcap.db")),
         Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
     };
-    let url = harness::url(&place);
-    let store = Store::connect(&harness::database(place)).await.unwrap();
-    let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
-    let record = Arc::clone(&sent);
-    store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
-    store.migrate().await.unwrap();
-    let db = sea_orm::Database::connect(url).await.unwrap();
+    let (store, sent, db) = recorded(place).await;
     let modes: &[&str] = match engine {
         Engine::Sqlite => &[""],
         Engine::Postgres => {
             for table in TABLES {
-                // Otherwise statistics might appear while the test runs.
-                let off = format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
-                db.execute_unprepared(&off).await.unwrap();
+                without_statistics(&db, table).await;
             }
             &["force_custom_plan", "force_generic_plan"]
         }
@@ -966,17 +968,9 @@ async fn no_statement_scans_a_table_unless_listed_on_postgresql() {
 #[tokio::test]
 async fn the_lists_of_products_are_looked_up_without_statistics() {
     const MEMBERS: usize = 20_000;
-    let url = postgres::new_database().await;
-    let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
-    let record = Arc::clone(&sent);
-    let store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
-        .await
-        .unwrap();
-    store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
-    store.migrate().await.unwrap();
-    let db = sea_orm::Database::connect(url).await.unwrap();
-    let off = "ALTER TABLE members SET (autovacuum_enabled = false)";
-    db.execute_unprepared(off).await.unwrap();
+    let place = DatabasePlace::Url(postgres::new_database().await);
+    let (store, sent, db) = recorded(place).await;
+    without_statistics(&db, "members").await;
     let config = app::config(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));

@@ -6,7 +6,7 @@
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, EntityTrait as _, Select,
-    sea_query::{Condition, Expr, ExprTrait as _, Func, Query},
+    sea_query::{Condition, Expr, ExprTrait as _, Func, Query, SelectStatement},
 };
 
 use crate::{
@@ -112,17 +112,25 @@ pub(in crate::store) fn are_current(tx: &Tx) -> [Condition; 2] {
     ]
 }
 
-/// Members that are these children, for statements with the condition [`is_current`].
-pub(in crate::store) fn members_of<'a>(
+/// A statement that selects the members that are these children, in current lists. `what` is as for
+/// [`Wanted::select`]; on PostgreSQL, a limit too applies to each value and each code separately.
+pub(in crate::store) fn select_members<'a>(
     tx: &Tx,
     list: ChildType,
     children: impl IntoIterator<Item = &'a str>,
-) -> Result<Wanted<member::Column>> {
+    what: impl FnOnce(&mut SelectStatement),
+) -> Result<SelectStatement> {
     let wanted = Wanted::new(tx, member::Column::ChildId, children)?;
-    Ok(match list {
+    let wanted = match list {
         ChildType::Collection => wanted,
         ChildType::Product => wanted.in_lists(&PRODUCTS),
-    })
+    };
+    Ok(wanted.select(member::Entity, |select| {
+        select
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .cond_where(is_current(list));
+        what(select);
+    }))
 }
 
 /// The condition that a member is in a current list, for statements that find members by child.

@@ -33,7 +33,7 @@ pub(super) use clear::clear_some;
 pub(super) use edit::Edited;
 pub use handle::Children;
 pub(super) use handle::cache_after_commit;
-pub(super) use lists::{Lists, are_current, is_current, members_of, other, switch, unswitch};
+pub(super) use lists::{Lists, are_current, is_current, other, select_members, switch, unswitch};
 pub(super) use many::{Target, mutate};
 pub use read::{CachedList, Page};
 pub(super) use rows::{clear, links};

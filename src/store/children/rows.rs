@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _, Select,
-    sea_query::{Expr, ExprTrait as _, Order, SelectStatement},
+    sea_query::{Expr, ExprTrait as _, Order},
 };
 
 use super::{
     directory::{Directory, Entry, Rank, SegmentId},
     handle::Children,
-    lists::{Lists, is_current, members_of},
+    lists::{Lists, select_members},
 };
 use crate::{
     domain::{ChildId, ChildType, CollectionId, ProductId, Result, child_ids},
@@ -141,10 +141,8 @@ pub async fn parents(
     after: Option<&CollectionId>,
     limit: usize,
 ) -> Result<Vec<CollectionId>> {
-    let parents = members_of(tx, list, [child.as_str()])?;
-    let parents = parents.select(member::Entity, |select| {
+    let parents = select_members(tx, list, [child.as_str()], |select| {
         let parent = member::Column::CollectionId.as_column_ref();
-        having(tx, list, select);
         select
             .column(parent.clone())
             .order_by(parent, Order::Asc)
@@ -152,7 +150,7 @@ pub async fn parents(
         if let Some(after) = after {
             select.and_where(member::Column::CollectionId.gt(after.as_str()));
         }
-    });
+    })?;
     let mut parents: Vec<(String,)> = wanted::tuples(tx, &parents).await?;
     // On PostgreSQL the order and the limit are those of a subquery for each code of lists.
     parents.sort_unstable();
@@ -171,15 +169,13 @@ pub async fn parent_counts(
     children: &[ChildId],
 ) -> Result<HashMap<ChildId, usize>> {
     let wanted = children.iter().map(ChildId::as_str);
-    let counts = members_of(tx, list, wanted)?;
-    let counts = counts.select(member::Entity, |select| {
+    let counts = select_members(tx, list, wanted, |select| {
         let child = member::Column::ChildId.as_column_ref();
-        having(tx, list, select);
         select
             .column(child.clone())
             .expr_as(member::Column::CollectionId.count(), "parents")
             .group_by_col(child);
-    });
+    })?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
     let mut counts = HashMap::new();
     // PostgreSQL counts the lists with each code on their own.
@@ -211,11 +207,9 @@ pub async fn memberships(
 /// If the database fails.
 pub async fn memberships_up_to(tx: &Tx, products: &[ProductId], max: usize) -> Result<usize> {
     let products = products.iter().map(ProductId::as_str);
-    let found = members_of(tx, ChildType::Product, products)?;
-    let mut found = found.select(member::Entity, |select| {
-        having(tx, ChildType::Product, select);
+    let mut found = select_members(tx, ChildType::Product, products, |select| {
         select.column(member::Column::ChildId.as_column_ref());
-    });
+    })?;
     found.limit(max as u64);
     let found: Vec<(String,)> = wanted::tuples(tx, &found).await?;
     Ok(found.len())
@@ -229,13 +223,11 @@ pub(in crate::store) async fn links(
     list: ChildType,
     ids: impl Iterator<Item = &str>,
 ) -> Result<Vec<(CollectionId, ChildId)>> {
-    let found = members_of(tx, list, ids)?;
-    let found = found.select(member::Entity, |select| {
-        having(tx, list, select);
+    let found = select_members(tx, list, ids, |select| {
         select
             .column(member::Column::CollectionId.as_column_ref())
             .column(member::Column::ChildId.as_column_ref());
-    });
+    })?;
     let found: Vec<(String, String)> = wanted::tuples(tx, &found).await?;
     let found = found.into_iter();
     Ok(found
@@ -320,13 +312,6 @@ pub(in crate::store) async fn clear(
         .exec(tx.db())
         .await?;
     Ok(())
-}
-
-/// Restricts a statement to members in lists of one kind.
-fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
-    select
-        .and_where(member::Column::TenantId.eq(tx.tenant()))
-        .cond_where(is_current(list));
 }
 
 pub(super) fn split(ids: &str) -> impl Iterator<Item = ChildId> {
