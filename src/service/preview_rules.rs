@@ -6,13 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Service, Settings, get_collection::find};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Error, Product, ProductFilter, ProductId, Reason, Result,
-        RuleSet, Rules, Violations,
+        Caller, ChildType, CollectionId, Error, Product, ProductId, Reason, Result, RuleSet, Rules,
+        Violations,
         rules::{Matcher, Warning},
     },
     store::{
         Tx,
         children::Children,
+        membership::too_many_products,
         products::{self, Behind, Page, Pages},
         rules::{
             due,
@@ -96,25 +97,19 @@ impl Service {
                 None => None,
                 Some(id) => Some(Compared::read(&tx, id, &self.settings).await?),
             };
-            let count = products::count(&tx, &ProductFilter::registered()).await?;
-            check_count(count, limits.synchronous_products)?;
-            run(&tx, &command, compared).await
+            run(&tx, &command, compared, limits.synchronous_products).await
         })
         .await
     }
 }
 
-/// Checks that there are not too many products to evaluate.
-fn check_count(count: u64, max: usize) -> Result<()> {
-    if count <= max as u64 {
-        return Ok(());
-    }
-    let setting = "max_synchronous_products";
-    let message = format!("rules would be evaluated over {count} products; {setting} is {max}");
-    Err(Error::new(Reason::EvaluationTooLarge, message).limited_by(setting))
-}
-
-async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {
+/// Evaluates the rules over at most `max` products.
+async fn run(
+    tx: &Tx,
+    command: &PreviewRules,
+    mut compared: Option<Compared>,
+    max: usize,
+) -> Result<Preview> {
     let matcher = Matcher::new(&command.rules);
     names::check_there(tx, &command.rules).await?;
     // The set needs some collection id; rules cannot belong to the root, so it is free.
@@ -127,18 +122,19 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     } else {
         tx.now
     };
-    let mut evaluated = 0;
+    // Not counted beforehand, which would take a tenth of the time of the evaluation.
+    let (mut read, mut evaluated) = (0, 0);
     let (mut matches, mut joining) = (Counted::default(), Counted::default());
-    let mut count = |(page, verdicts): (Page, Vec<bool>)| {
-        for (product, is_match) in page.products.iter().zip(verdicts) {
+    let mut count = |verdicts: Vec<(ProductId, bool)>| {
+        for (product, is_match) in verdicts {
             evaluated += 1;
             if is_match {
-                matches.add(&product.id, command.sample);
+                matches.add(&product, command.sample);
             }
             if let Some(compared) = &mut compared
-                && compared.joins(&product.id, is_match)
+                && compared.joins(&product, is_match)
             {
-                joining.add(&product.id, command.sample);
+                joining.add(&product, command.sample);
             }
         }
     };
@@ -148,11 +144,18 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     });
     let mut evaluating = Behind::default();
     while let Some(page) = pages.next().await? {
+        read += page.products.len();
+        if read > max {
+            return Err(too_many_products(max));
+        }
         let matches_rules = Arc::clone(&matches_rules);
+        // Here the products are dropped, too, which takes as long as to read them.
         let evaluate = move |page: Page| {
-            let verdicts = page.products.iter().map(|product| matches_rules(product));
-            let verdicts = verdicts.collect();
-            (page, verdicts)
+            let verdict = |product: Product| {
+                let is_match = matches_rules(&product);
+                (product.id, is_match)
+            };
+            page.products.into_iter().map(verdict).collect()
         };
         let before = evaluating.begin(tx, page, evaluate).await?;
         before.into_iter().for_each(&mut count);
@@ -197,10 +200,16 @@ impl Sample {
 impl Compared {
     async fn read(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Self> {
         let collection = find(tx, id, settings).await?;
-        check_count(
-            collection.product_count,
-            settings.limits.synchronous_products,
-        )?;
+        let max = settings.limits.synchronous_products;
+        if collection.product_count > max as u64 {
+            let message = format!(
+                "the collection has {} products; a preview compares at most {max}, \
+                 max_synchronous_products",
+                collection.product_count
+            );
+            let error = Error::new(Reason::EvaluationTooLarge, message);
+            return Err(error.limited_by("max_synchronous_products"));
+        }
         let members = Children::of(tx, &collection, ChildType::Product);
         let members = members.all().await?.into_iter().map(ProductId::from);
         Ok(Self {

@@ -514,7 +514,12 @@ pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
 /// # Errors
 /// If the database fails.
 pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
-    let all = union(matching(tx, filter)?);
+    let mut parts = matching(tx, filter)?;
+    let all = match (parts.len(), &filter.collections) {
+        // Registered products, of which each is one row: a DISTINCT would take longer than COUNT.
+        (1, None) => parts.remove(0),
+        _ => union(parts),
+    };
     let total = Query::select()
         .expr(Expr::cust("COUNT(*)"))
         .from_subquery(all, MATCHING)

@@ -633,7 +633,8 @@ async fn put_keys(
     .await
 }
 
-fn too_many_products(max: usize) -> Error {
+/// The error if rules would be evaluated over more than `max` products in one request.
+pub fn too_many_products(max: usize) -> Error {
     let message = format!(
         "the tenant has more than {max} products, over which the rules would be evaluated \
          synchronously: raise max_synchronous_products"

@@ -8,6 +8,6 @@ mod follow;
 mod next_list;
 mod rebuild;
 
-pub use evaluate::{Expected, expected};
+pub use evaluate::{Expected, expected, too_many_products};
 pub use follow::to_follow;
 pub use next_list::{CaughtUp, Matches, NextList, clear_other, evaluation_of};
