@@ -32,19 +32,26 @@ use crate::{
     telemetry::metrics::{self, GaugeGuard, Pool},
 };
 
-/// A pool of connections to the database. Clones share it.
+/// A pool of connections to the database. Clones share it, and are cheap: each request makes one.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
+    shared: Arc<Shared>,
+    /// The tenant that statements and transactions are for; see [`Self::for_tenant`].
+    tenant: Option<TenantId>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
     source: Source,
     /// The same pool in the type that migrations need.
     pool: DatabaseConnection,
     /// The SQL that begins a writing transaction.
-    write: Arc<str>,
+    write: Box<str>,
     /// The SQL that begins a read-only snapshot.
-    snapshot: Arc<str>,
+    snapshot: Box<str>,
     /// The SQL that each transaction starts with behind a pooler. If it is set, standalone
     /// statements need a transaction, too.
-    prelude: Option<Arc<str>>,
+    prelude: Option<Box<str>>,
     /// The name of the pool in telemetry.
     name: &'static str,
     /// The maximum number of connections.
@@ -52,8 +59,6 @@ pub(super) struct Connections {
     /// The timeout for a connection and its first response.
     acquire_timeout: Duration,
     observer: Observer,
-    /// The tenant that statements and transactions are for; see [`Self::for_tenant`].
-    tenant: Option<TenantId>,
     /// The task that updates the password for later connections; it ends when all clones are
     /// dropped.
     _current: Option<Arc<JoinSet<()>>>,
@@ -104,7 +109,7 @@ impl Connections {
             let source = Source::sqlite(pool.get_sqlite_connection_pool(), max);
             (source, "BEGIN IMMEDIATE", "BEGIN")
         };
-        Self {
+        let shared = Shared {
             source,
             pool,
             write: write.into(),
@@ -114,40 +119,40 @@ impl Connections {
             max,
             acquire_timeout,
             observer,
-            tenant: None,
             _current: None,
+        };
+        Self {
+            shared: Arc::new(shared),
+            tenant: None,
         }
     }
 
     /// The same, with a task that keeps the connection options up to date.
-    pub(super) fn kept_current(self, task: Option<Arc<JoinSet<()>>>) -> Self {
-        Self {
-            _current: task,
-            ..self
-        }
+    pub(super) fn kept_current(mut self, task: Option<Arc<JoinSet<()>>>) -> Self {
+        Arc::make_mut(&mut self.shared)._current = task;
+        self
     }
 
     /// The same for statements and transactions of a tenant: tenants that wait for connections take
     /// turns.
     pub(super) fn for_tenant(&self, tenant: &TenantId) -> Self {
         Self {
+            shared: Arc::clone(&self.shared),
             tenant: Some(tenant.clone()),
-            ..self.clone()
         }
     }
 
     /// The same for a pooler in transaction mode; `settings` are set in each transaction.
-    pub(super) fn behind_a_pooler(self, settings: &[(&'static str, String)]) -> Self {
+    pub(super) fn behind_a_pooler(mut self, settings: &[(&'static str, String)]) -> Self {
         let settings = settings
             .iter()
             .map(|(name, value)| format!("SET LOCAL {name} = '{value}'; "));
         let prelude = settings.collect::<String>() + "DEALLOCATE ALL";
-        Self {
-            write: format!("{}; {prelude}", self.write).into(),
-            snapshot: format!("{}; {prelude}", self.snapshot).into(),
-            prelude: Some(prelude.into()),
-            ..self
-        }
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.write = format!("{}; {prelude}", shared.write).into();
+        shared.snapshot = format!("{}; {prelude}", shared.snapshot).into();
+        shared.prelude = Some(prelude.into());
+        self
     }
 
     /// Begins a transaction of the type that migrations need.
@@ -157,9 +162,9 @@ impl Connections {
             ..TransactionOptions::default()
         };
         // It acquires its connection from the pool itself, so none may be kept out of it.
-        self.source.release(Duration::ZERO);
-        let tx = self.pool.begin_with_options(options).await?;
-        if let Some(prelude) = &self.prelude {
+        self.shared.source.release(Duration::ZERO);
+        let tx = self.shared.pool.begin_with_options(options).await?;
+        if let Some(prelude) = &self.shared.prelude {
             tx.execute_unprepared(prelude).await?;
         }
         Ok(tx)
@@ -168,57 +173,58 @@ impl Connections {
     /// The current numbers of connections. Also returns connections that were kept out of the pool
     /// for long.
     pub(super) fn figures(&self) -> Pool {
-        self.source.release(MAX_UNPOOLED);
-        let (size, idle) = self.source.figures();
+        self.shared.source.release(MAX_UNPOOLED);
+        let (size, idle) = self.shared.source.figures();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         Pool {
-            name: self.name,
+            name: self.shared.name,
             used: size.saturating_sub(idle),
             idle,
-            max: self.max,
+            max: self.shared.max,
         }
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
-        self.source.keep_none();
-        self.pool.close().await
+        self.shared.source.keep_none();
+        self.shared.pool.close_by_ref().await
     }
 
     /// The timeout for a connection and its first response.
     pub(super) fn acquire_timeout(&self) -> Duration {
-        self.acquire_timeout
+        self.shared.acquire_timeout
     }
 
     /// The observer of the statements.
     pub(super) fn observer(&self) -> &Observer {
-        &self.observer
+        &self.shared.observer
     }
 
     /// Begins a transaction, within the timeout. If a connection turns out to be broken, another
     /// one is tried, which is safe because nothing was done yet.
     pub(super) async fn begin(&self, how: Begin, trace: &Context) -> Result<Connection, DbErr> {
         let begin = match how {
-            Begin::Write => &self.write,
-            Begin::Snapshot => &self.snapshot,
+            Begin::Write => &self.shared.write,
+            Begin::Snapshot => &self.shared.snapshot,
         };
         let tenant = self.tenant.as_ref();
         let start = Instant::now();
-        let waiting = GaugeGuard::waiting(self.name);
-        let begun = timeout(self.acquire_timeout, async {
-            for _ in 0..self.max {
-                match self.source.begin(begin, tenant).await {
+        let waiting = GaugeGuard::waiting(self.shared.name);
+        let begun = timeout(self.shared.acquire_timeout, async {
+            for _ in 0..self.shared.max {
+                match self.shared.source.begin(begin, tenant).await {
                     Err(error) if is_dead(&error) => {}
                     begun => return begun,
                 }
             }
-            self.source.begin(begin, tenant).await
+            self.shared.source.begin(begin, tenant).await
         });
         let begun = begun.await.unwrap_or_else(|_| Err(silent()));
         drop(waiting);
         let took = begun.is_ok().then(|| start.elapsed());
-        metrics::pool_waited(self.name, took);
+        metrics::pool_waited(self.shared.name, took);
         let failure = begun.as_ref().err();
-        self.observer
+        self.shared
+            .observer
             .record(trace, Summary::BEGIN, start.elapsed(), failure);
         begun
     }
@@ -227,7 +233,7 @@ impl Connections {
     /// connection turns out to be broken, another one is tried.
     pub(super) async fn look_up<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let attempts = async {
-            for _ in 0..self.max {
+            for _ in 0..self.shared.max {
                 match self.observed(statement.clone(), run).await {
                     Err(error) if is_dead(&error) => {}
                     done => return done,
@@ -235,7 +241,7 @@ impl Connections {
             }
             self.observed(statement, run).await
         };
-        timeout(self.acquire_timeout, attempts)
+        timeout(self.shared.acquire_timeout, attempts)
             .await
             .unwrap_or_else(|_| Err(silent()))
     }
@@ -244,12 +250,13 @@ impl Connections {
     async fn observed<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let summary = Summary::of(&statement.sql);
         let connection = self.connection().await?;
-        self.observer.count(&statement);
+        self.shared.observer.count(&statement);
         let start = Instant::now();
         let done = run(&connection, statement).await;
         let took = start.elapsed();
         let failure = done.as_ref().err();
-        self.observer
+        self.shared
+            .observer
             .record(&Context::current(), summary, took, failure);
         self.end(connection, done).await
     }
@@ -258,27 +265,30 @@ impl Connections {
     /// pooler.
     async fn connection(&self) -> Result<Connection, DbErr> {
         let start = Instant::now();
-        let waiting = GaugeGuard::waiting(self.name);
+        let waiting = GaugeGuard::waiting(self.shared.name);
         let connection = async {
-            if self.prelude.is_some() {
-                self.source.begin(&self.write, self.tenant.as_ref()).await
+            if self.shared.prelude.is_some() {
+                self.shared
+                    .source
+                    .begin(&self.shared.write, self.tenant.as_ref())
+                    .await
             } else {
-                self.source.acquire(self.tenant.as_ref()).await
+                self.shared.source.acquire(self.tenant.as_ref()).await
             }
         };
-        let connection = timeout(self.acquire_timeout, connection).await;
+        let connection = timeout(self.shared.acquire_timeout, connection).await;
         let connection = connection.unwrap_or_else(|_| Err(silent()));
         drop(waiting);
         let took = connection.is_ok().then(|| start.elapsed());
-        metrics::pool_waited(self.name, took);
+        metrics::pool_waited(self.shared.name, took);
         connection
     }
 
     /// Ends what [`Self::connection`] began.
     async fn end<T>(&self, connection: Connection, done: Result<T, DbErr>) -> Result<T, DbErr> {
-        if self.prelude.is_none() {
+        if self.shared.prelude.is_none() {
             if done.is_ok() {
-                self.source.give_back(connection);
+                self.shared.source.give_back(connection);
             }
             return done;
         }
@@ -302,7 +312,7 @@ pub(super) fn silent() -> DbErr {
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DbBackend {
-        self.source.backend()
+        self.shared.source.backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -311,7 +321,7 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let statement = Statement::from_string(self.source.backend(), sql);
+        let statement = Statement::from_string(self.shared.source.backend(), sql);
         self.observed(statement, |it, sql| {
             Box::pin(async move { it.execute_unprepared(&sql.sql).await })
         })

@@ -235,7 +235,7 @@ impl Store {
         request::set_tenant(tenant.as_str());
         let mut tx = self
             .session(
-                Statements::Alone(Box::new(self.reader.for_tenant(&tenant))),
+                Statements::Alone(self.reader.for_tenant(&tenant)),
                 false,
                 None,
             )

@@ -30,7 +30,7 @@ pub(super) enum Statements {
     /// In a transaction.
     Transaction(Box<Transaction>),
     /// Each on its own, for single lookups.
-    Alone(Box<Connections>),
+    Alone(Connections),
 }
 
 /// A transaction and the observations of its statements.

@@ -46,7 +46,7 @@ const MAX_SEGMENTS: u64 = 2_000_000;
 
 /// The cache of the most recently used directories. Clones share the same cache.
 #[derive(Clone, Debug)]
-pub(in crate::store) struct Directories(moka::sync::Cache<Name, Versioned>);
+pub(in crate::store) struct Directories(Arc<moka::sync::Cache<Name, Versioned>>);
 
 impl Directories {
     pub(in crate::store) fn new() -> Self {
@@ -57,7 +57,8 @@ impl Directories {
         let cache = moka::sync::Cache::builder()
             .max_capacity(MAX_SEGMENTS)
             .weigher(weight);
-        Self(cache.build())
+        // A clone of the cache itself takes longer.
+        Self(Arc::new(cache.build()))
     }
 
     /// The cached directory of a list, if it was cached for this version.

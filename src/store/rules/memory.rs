@@ -24,7 +24,7 @@ pub struct Compiled {
 
 /// The cache, by tenant. Clones share the same cache.
 #[derive(Clone, Debug)]
-pub(in crate::store) struct RuleSets(pub(super) moka::sync::Cache<TenantId, Arc<Compiled>>);
+pub(in crate::store) struct RuleSets(pub(super) Arc<moka::sync::Cache<TenantId, Arc<Compiled>>>);
 
 impl RuleSets {
     pub(in crate::store) fn new() -> Self {
@@ -34,7 +34,8 @@ impl RuleSets {
         let cache = moka::sync::Cache::builder()
             .max_capacity(MAX_COLLECTIONS)
             .weigher(weight);
-        Self(cache.build())
+        // A clone of the cache itself takes longer.
+        Self(Arc::new(cache.build()))
     }
 
     /// Caches rules that a committed transaction read, unless the cached version is newer.
