@@ -5,7 +5,6 @@ mod readiness;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
 use readiness::Readiness;
 use tokio::sync::watch;
 
@@ -53,7 +52,7 @@ pub struct App {
     grpc: Listener,
     http: Listener,
     admin: Listener,
-    service: Router,
+    handler: http::Handler,
     health: Health,
     readiness: Readiness,
     /// The lock on the embedded database's directory, held as long as the server lives.
@@ -204,7 +203,7 @@ pub fn edge(
     service: Service,
     authenticator: Authenticator,
     callers: Option<Arc<RateLimiter>>,
-) -> Result<(Router, Health), tonic_reflection::server::Error> {
+) -> Result<(http::Handler, Health), tonic_reflection::server::Error> {
     let listen = &config.listen;
     let memory = service.settings().memory.clone();
     let statuses = Statuses::default();
@@ -226,8 +225,8 @@ pub fn edge(
     };
     let health = Health::new(statuses);
     let gated = health.clone();
-    let router = http::service(grpc, DIALECTS, rest, callers, memory, gated, listen);
-    Ok((router, health))
+    let handler = http::handler(grpc, DIALECTS, rest, callers, memory, gated, listen);
+    Ok((handler, health))
 }
 
 impl App {
@@ -280,7 +279,7 @@ impl App {
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
         let mut readiness = Readiness::new(probe, service.clone());
-        let (service, health) = edge(config, service, authenticator, callers.clone())?;
+        let (handler, health) = edge(config, service, authenticator, callers.clone())?;
         if folder.is_some() {
             store.migrate().await?;
         }
@@ -293,7 +292,7 @@ impl App {
             grpc: grpc.with_tls(tls.clone()),
             http: http.with_tls(tls),
             admin,
-            service,
+            handler,
             health,
             memory,
             jobs,
@@ -332,11 +331,11 @@ impl App {
         let connections = Connections::new(self.connections);
         let grpc = http::serve(
             self.grpc,
-            self.service.clone(),
+            self.handler.clone(),
             connections.clone(),
             stopped.clone(),
         );
-        let http = http::serve(self.http, self.service, connections, stopped.clone());
+        let http = http::serve(self.http, self.handler, connections, stopped.clone());
         let admin = http::admin_router(self.health.clone());
         let connections = Connections::new(self.admin_connections);
         let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));

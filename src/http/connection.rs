@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use hyper::rt::Executor;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -26,6 +25,7 @@ use tokio::{
 use tower::service_fn;
 
 use super::{
+    Handler,
     connections::{ConnectionState, Slot},
     exchange::exchange,
     io::Io,
@@ -56,7 +56,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Serves the connections of a listener. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Server {
-    service: Router,
+    handler: Handler,
     config: Arc<ConnectionConfig>,
     stop: watch::Receiver<bool>,
 }
@@ -90,12 +90,12 @@ enum Closing {
 
 impl Server {
     pub(super) fn new(
-        service: Router,
+        handler: Handler,
         config: ConnectionConfig,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            service,
+            handler,
             config: Arc::new(config),
             stop,
         }
@@ -154,8 +154,8 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let service = TowerToHyperService::new(service_fn({
-            let (service, state) = (self.service.clone(), state.clone());
-            move |request| exchange(request, state.clone(), client.clone(), service.clone())
+            let (handler, state) = (self.handler.clone(), state.clone());
+            move |request| exchange(request, state.clone(), client.clone(), handler.clone())
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
         let builder = builder(&self.config, Streams(Connection::new(state.id())));

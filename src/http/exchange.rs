@@ -11,7 +11,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::Request,
     response::Response,
@@ -24,9 +23,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
-use tower::ServiceExt as _;
 
-use super::connections::{ConnectionState, InFlight};
+use super::{
+    Handler,
+    connections::{ConnectionState, InFlight},
+};
 use crate::auth::{ClientCertificate, Peer};
 
 /// How much of a request body that a handler did not read is discarded to keep the connection
@@ -34,13 +35,13 @@ use crate::auth::{ClientCertificate, Peer};
 const MAX_LEFT: usize = 64 << 10;
 const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Serves a request with the router, after adding the connection's state, the peer's address and
+/// Serves a request with the handler, after adding the connection's state, the peer's address and
 /// the client's certificate to its extensions.
 pub(super) async fn exchange(
     mut request: Request<Incoming>,
     state: ConnectionState,
     client: Option<ClientCertificate>,
-    service: Router,
+    handler: Handler,
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = state.begin(request.version());
     let extensions = request.extensions_mut();
@@ -49,7 +50,7 @@ pub(super) async fn exchange(
     client.and_then(|client| extensions.insert(client));
     let is_http1 = request.version() < Version::HTTP_2;
     let (request, left) = lend(request);
-    let mut response = service.oneshot(request).await?;
+    let mut response = handler.call(request).await;
     // The rest of the body is read first: some clients miss a response that arrives while they are
     // still sending.
     let is_read = left.is_read().await;

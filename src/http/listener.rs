@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    Handler,
     connection::{Server, stopped},
     connections::Connections,
     tls::Tls,
@@ -75,11 +75,11 @@ pub fn raise_file_limit() {
 /// at once.
 pub async fn serve(
     listener: Listener,
-    service: Router,
+    handler: impl Into<Handler>,
     connections: Connections,
     mut stop: watch::Receiver<bool>,
 ) {
-    let server = Server::new(service, connections.config().clone(), stop.clone());
+    let server = Server::new(handler.into(), connections.config().clone(), stop.clone());
     let mut open = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {

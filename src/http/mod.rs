@@ -29,12 +29,11 @@ use http::{
     header::{ACCEPT_ENCODING, CONNECTION},
 };
 use tokio::sync::Semaphore;
-use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, predicate::SizeAbove},
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
 pub use admin::router as admin_router;
@@ -70,7 +69,7 @@ const MIN_COMPRESSED: u64 = 1_024;
 ///
 /// The middleware consists of functions that call each other: as layers of an axum router, each
 /// would cost every request an allocation and a clone of everything inside it.
-pub fn service(
+pub fn handler(
     grpc: Services,
     dialects: Dialects,
     rest: dialect::Context,
@@ -78,7 +77,7 @@ pub fn service(
     memory: Memory,
     health: Health,
     config: &ListenConfig,
-) -> Router {
+) -> Handler {
     let gate = auth::Gate {
         authenticator: rest.authenticator.clone(),
         max_open_body: config.max_unauthenticated_body,
@@ -99,9 +98,10 @@ pub fn service(
         .layer(axum::middleware::map_request(accept_identity))
         .route_layer(axum::middleware::from_fn(observe::note_route))
         .fallback(protocol::not_found);
-    let edge = Arc::new(Edge {
+    Handler::Api(Arc::new(Api {
         dialects,
         has_tls: config.tls.is_some(),
+        cors: cors(&config.cors_origins),
         in_flight: Semaphore::new(config.max_requests_in_flight),
         health,
         guard: guard::Guard {
@@ -112,43 +112,44 @@ pub fn service(
         callers,
         grpc,
         rest,
-    });
-    let (inside, outside) = (Arc::clone(&edge), edge);
-    let inside = cors(&config.cors_origins).layer(service_fn(move |request| {
-        let edge = Arc::clone(&inside);
-        async move { Ok::<_, Infallible>(edge.handle(request).await) }
-    }));
-    let outside = service_fn(move |request: Request| {
-        let (edge, inside) = (Arc::clone(&outside), inside.clone());
-        async move {
-            let request = protocol::recognize(edge.dialects, request);
-            let serve = |request| {
-                let response = inside.oneshot(request).boxed();
-                async { response.await.unwrap_or_else(|never| match never {}) }
-            };
-            let is_http1 = request.version() < Version::HTTP_2;
-            let mut response = observe::observe(edge.has_tls, request, serve).await;
-            // Once probes report not ready: the connections themselves start to drain a moment
-            // later.
-            if is_http1 && edge.health.is_draining() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+    }))
+}
+
+/// What a listener serves. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Handler {
+    /// All protocols behind the middleware.
+    Api(Arc<Api>),
+    /// Routes without middleware.
+    Routes(Router),
+}
+
+impl From<Router> for Handler {
+    fn from(routes: Router) -> Self {
+        Self::Routes(routes)
+    }
+}
+
+impl Handler {
+    /// Serves a request.
+    pub async fn call(self, request: Request) -> Response {
+        match self {
+            Self::Api(api) => api.serve(request).await,
+            Self::Routes(routes) => {
+                let response = routes.oneshot(request).await;
+                response.unwrap_or_else(|never| match never {})
             }
-            Ok::<_, Infallible>(response)
         }
-    });
-    let service = ServiceBuilder::new()
-        .map_request(ids::accept)
-        .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service(outside);
-    Router::new().fallback_service(service)
+    }
 }
 
 /// The state of the middleware.
-struct Edge {
+#[derive(Debug)]
+pub struct Api {
     dialects: Dialects,
     has_tls: bool,
+    /// `None` if no origin is allowed.
+    cors: Option<CorsLayer>,
     in_flight: Semaphore,
     health: Health,
     guard: guard::Guard,
@@ -159,7 +160,34 @@ struct Edge {
     rest: Router,
 }
 
-impl Edge {
+impl Api {
+    /// Serves a request.
+    async fn serve(&self, mut request: Request) -> Response {
+        let id = ids::ensure(&mut request);
+        let request = protocol::recognize(self.dialects, request);
+        let is_http1 = request.version() < Version::HTTP_2;
+        // Boxed, as the functions around it would move it several times.
+        let inside = |request| self.allow_origins(request).boxed();
+        let mut response = observe::observe(self.has_tls, request, inside).await;
+        let headers = response.headers_mut();
+        id.and_then(|id| headers.insert(REQUEST_ID.clone(), id));
+        // Once probes report not ready: the connections themselves start to drain a moment later.
+        if is_http1 && self.health.is_draining() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Serves a request within the rules of CORS.
+    async fn allow_origins(&self, request: Request) -> Response {
+        let Some(cors) = &self.cors else {
+            return self.handle(request).await;
+        };
+        let inside = |request| async { Ok::<_, Infallible>(self.handle(request).await) };
+        let response = cors.layer(service_fn(inside)).oneshot(request).await;
+        response.unwrap_or_else(|never| match never {})
+    }
+
     /// Serves a request: everything inside CORS.
     async fn handle(&self, request: Request) -> Response {
         if let Some(refused) = protocol::host_missing(&request) {
@@ -228,10 +256,10 @@ async fn accept_identity(mut request: Request) -> Request {
     request
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
-    let layer = CorsLayer::new();
+/// The layer for CORS; `None` if no origin is allowed.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
-        return layer;
+        return None;
     }
     let allowed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -248,7 +276,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         "idempotency-replayed",
         "retry-after",
     ];
-    layer
+    let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([
             Method::GET,
@@ -259,5 +287,6 @@ fn cors(origins: &[String]) -> CorsLayer {
         ])
         // Not `*`, which does not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(exposed.map(HeaderName::from_static))
+        .expose_headers(exposed.map(HeaderName::from_static));
+    Some(layer)
 }

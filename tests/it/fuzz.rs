@@ -3,20 +3,19 @@
 
 use std::sync::OnceLock;
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use endcap::{app, auth::Authenticator, config::Flags, store::Store};
+use endcap::{app, auth::Authenticator, config::Flags, http::Handler, store::Store};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
-use tower::ServiceExt as _;
 
 /// All middleware and decoders on a SQLite database, without a socket.
 struct Target {
     runtime: Runtime,
-    router: Router,
+    handler: Handler,
     _folder: tempfile::TempDir,
 }
 
@@ -30,19 +29,19 @@ fn target() -> &'static Target {
             ..Flags::default()
         };
         let config = app::config(&flags, None).unwrap();
-        let router = runtime.block_on(async {
+        let handler = runtime.block_on(async {
             let store = Store::connect(&config.database).await.unwrap();
             store.migrate().await.unwrap();
             let authenticator = Authenticator::new(&config.auth, &store).unwrap();
             let service = app::service(&config, store);
             let edge = app::edge(&config, service, authenticator, None);
-            let (router, health) = edge.unwrap();
+            let (handler, health) = edge.unwrap();
             health.checked(Ok(()));
-            router
+            handler
         });
         Target {
             runtime,
-            router,
+            handler,
             _folder: folder,
         }
     })
@@ -52,7 +51,7 @@ fn target() -> &'static Target {
 fn ask(request: Request<Body>) -> (u16, Option<String>) {
     let target = target();
     target.runtime.block_on(async {
-        let response = target.router.clone().oneshot(request).await.unwrap();
+        let response = target.handler.clone().call(request).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await;
         let trailers = body.ok().and_then(|body| body.trailers().cloned());
