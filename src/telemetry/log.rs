@@ -181,12 +181,13 @@ fn init_with(
     };
     let sent = collector.map(|provider| SentLayer(OpenTelemetryTracingBridge::new(provider)));
     let registry = tracing_subscriber::registry().with(filter).with(sent);
-    let layer = tracing_subscriber::fmt::layer().with_writer(output);
     if json {
+        let layer = json_subscriber::layer().with_writer(output);
         registry
-            .with(layer.json().flatten_event(true).with_span_list(false))
+            .with(layer.flatten_event(true).with_span_list(false))
             .try_init()?;
     } else {
+        let layer = tracing_subscriber::fmt::layer().with_writer(output);
         let colours = io::stderr().is_terminal();
         registry
             .with(layer.with_ansi(colours).with_target(false))
