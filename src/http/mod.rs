@@ -226,7 +226,7 @@ impl Api {
             let response = response.await.unwrap_or_else(|never| match never {});
             response.map(Body::new)
         } else {
-            observe::note_status(self.grpc.call(request).await)
+            self.grpc.call(request).await
         };
         let refused = refused_by_tonic(response.headers());
         refused.map_or(response, |error| protocol.render(&error))

@@ -434,6 +434,8 @@ impl http_body::Body for Sending {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.observed.sent += data.len() as u64;
+                } else if let Some(code) = frame.trailers_ref().and_then(code) {
+                    self.observed.context.set_grpc_status(code);
                 }
                 // Recorded with the last frame: hyper does not poll again once the stream reports
                 // its end.
