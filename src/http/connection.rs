@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use hyper::rt::Executor;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -155,7 +156,8 @@ impl Server {
     {
         let service = TowerToHyperService::new(service_fn({
             let (handler, state) = (self.handler.clone(), state.clone());
-            move |request| exchange(request, state.clone(), client.clone(), handler.clone())
+            // Boxed, as HTTP/2 moves it several times.
+            move |request| exchange(request, state.clone(), client.clone(), handler.clone()).boxed()
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
         let builder = builder(&self.config, Streams(Connection::new(state.id())));

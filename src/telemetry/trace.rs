@@ -123,16 +123,17 @@ pub async fn use_case<T>(
     run: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     request::set_operation(name);
+    let run = Box::pin(run);
     let parent = Context::current();
-    let is_sampled = is_sampled(&parent);
-    let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
-    let result = Box::pin(run).with_context(context.clone()).await;
-    if is_sampled {
-        if let Err(error) = &result {
-            fail(&context, error);
-        }
-        context.span().end();
+    if !is_sampled(&parent) {
+        return run.await;
     }
+    let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
+    let result = run.with_context(context.clone()).await;
+    if let Err(error) = &result {
+        fail(&context, error);
+    }
+    context.span().end();
     result
 }
 
