@@ -180,7 +180,8 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     }
     what.extend(late(tx, &due).await?);
     if let Kind::Smart { rules } = &collection.kind {
-        let unnoticed = collections::unnamed(tx, rules).await?.into_iter();
+        let named: Vec<_> = rules.named_ids().collect();
+        let unnoticed = collections::unnamed(tx, &named).await?.into_iter();
         what.extend(unnoticed.map(|id| {
             format!(
                 "the rules name {id}, which is not marked as named: changes of its list would be \

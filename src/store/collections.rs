@@ -389,13 +389,12 @@ pub(super) async fn missing(tx: &Tx, rules: &Rules) -> Result<BTreeSet<Collectio
     Ok(missing.collect())
 }
 
-/// The collections that the rules name and that are not marked so.
-pub(super) async fn unnamed(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
-    let ids: Vec<_> = rules.named_ids().collect();
+/// Those of these collections that exist and are not marked as referenced by rules of others.
+pub(super) async fn unnamed(tx: &Tx, ids: &[CollectionId]) -> Result<BTreeSet<CollectionId>> {
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let rows = named(tx, &ids, |select| {
+    let rows = named(tx, ids, |select| {
         select
             .column(row::Column::Id.as_column_ref())
             .and_where(row::Column::Named.eq(false));

@@ -1,7 +1,7 @@
 //! Locked collections and what happens to each of them until it is saved. [`super::lock`] creates
 //! and changes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     children::{self, directory::Directory},
@@ -44,10 +44,13 @@ pub(super) enum EvaluationScope {
     Named(BTreeSet<ProductId>),
     /// All products of the tenant; by a job if there are more than this many.
     All(usize),
+    /// All products of the tenant, of which there are about this many, by a job.
+    Later(u64),
     /// These, which a job has found, and the current members.
     Found(BTreeSet<ProductId>),
-    /// None: a job has built the list, which is the current one already.
-    Built,
+    /// None: a job has built the list, which is the current one already. Lists that other rules
+    /// require change for these products, which joined it (true) or left it (false).
+    Built(BTreeMap<ProductId, bool>),
 }
 
 /// The changes of a collection's lists, and of the links to it.

@@ -1,6 +1,8 @@
 //! Property tests of smart collections against a reference that evaluates rules for all products.
 //! After every step, the lists must match the rules, includes, excludes, pins and sorts.
 
+mod next_lists;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -25,7 +27,7 @@ use endcap::{
     },
     store::{
         Engine::{self, Postgres, Sqlite},
-        Store, check,
+        Store, Tx, check,
         children::Children,
         collections,
     },

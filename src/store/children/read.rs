@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    directory::{Directory, SegmentId, Versioned},
+    directory::{Directory, Entry, SegmentId, Versioned},
     handle::Children,
     raw, rows,
 };
@@ -182,6 +182,77 @@ impl Children<'_> {
             first += segment.len as u64;
         }
         Ok(found)
+    }
+
+    /// Those of the children that are in the list.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(in crate::store) async fn contained(
+        self,
+        children: &[ChildId],
+    ) -> Result<HashSet<ChildId>> {
+        Ok(self.homes(children).await?.into_keys().collect())
+    }
+
+    /// Those of the children that are in the list, in order, each with the nearest child before it
+    /// that `is_anchor` accepts; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(in crate::store) async fn anchors(
+        self,
+        children: &[ChildId],
+        is_anchor: impl Fn(&ChildId) -> bool,
+    ) -> Result<Vec<(ChildId, Option<ChildId>)>> {
+        let homes = self.homes(children).await?;
+        if homes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: HashSet<_> = homes.values().copied().collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let contents = self.contents(&wanted).await?;
+        let directory = self.directory().await?;
+        let mut anchors = Vec::with_capacity(homes.len());
+        for (at, segment) in directory.iter().enumerate() {
+            let mut anchor = None;
+            // Whether the segments before this one were searched, or need not be.
+            let mut is_searched = false;
+            for id in contents.get(&segment.id).into_iter().flatten() {
+                if homes.contains_key(id) {
+                    if !is_searched {
+                        anchor = self.last_of(&directory[..at], &is_anchor).await?;
+                        is_searched = true;
+                    }
+                    anchors.push((id.clone(), anchor.clone()));
+                } else if is_anchor(id) {
+                    anchor = Some(id.clone());
+                    is_searched = true;
+                }
+            }
+        }
+        Ok(anchors)
+    }
+
+    /// The last child in the segments that `is_anchor` accepts. Usually it is close to the end.
+    async fn last_of(
+        self,
+        segments: &[Entry],
+        is_anchor: impl Fn(&ChildId) -> bool,
+    ) -> Result<Option<ChildId>> {
+        let (mut end, mut size) = (segments.len(), 1);
+        while end > 0 {
+            let start = end.saturating_sub(size);
+            let ids: Vec<_> = segments[start..end].iter().map(|it| it.id).collect();
+            let contents = self.contents(&ids).await?;
+            let children = ids.iter().rev().filter_map(|id| contents.get(id));
+            let mut children = children.flat_map(|children| children.iter().rev());
+            if let Some(found) = children.find(|child| is_anchor(child)) {
+                return Ok(Some(found.clone()));
+            }
+            (end, size) = (start, size * 2);
+        }
+        Ok(None)
     }
 
     /// The directory, from the cache or else from the database.

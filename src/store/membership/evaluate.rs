@@ -49,6 +49,16 @@ pub struct Expected {
     pub due: Vec<(ProductId, Timestamp)>,
 }
 
+/// The products over which rules are evaluated in this transaction.
+enum Over {
+    /// All products of the tenant.
+    All,
+    /// As [`EvaluationScope::Found`].
+    Found(BTreeSet<ProductId>),
+    /// As [`EvaluationScope::Named`].
+    Named(BTreeSet<ProductId>),
+}
+
 impl Locked {
     /// Updates the lists of collections whose rules, order or rule entries changed in this unit.
     pub(in crate::store) async fn follow_rules(&mut self, tx: &Tx) -> Result<()> {
@@ -155,17 +165,28 @@ impl Locked {
             put_keys(tx, id, &stored, &HashMap::new(), None).await?;
             return Ok(BTreeMap::new());
         }
-        if scope == EvaluationScope::Built {
-            metrics::rules_evaluated();
-            self.end_evaluation(tx, id).await?;
-            return Ok(BTreeMap::new());
-        }
-        if let EvaluationScope::All(max) = scope
-            && products::are_more_than(tx, max).await?
-        {
-            self.evaluate_later(tx, id, max).await?;
-            return Ok(BTreeMap::new());
-        }
+        let scope = match scope {
+            EvaluationScope::Built(changes) => {
+                metrics::rules_evaluated();
+                self.end_evaluation(tx, id).await?;
+                return Ok(changes);
+            }
+            EvaluationScope::Later(total) => {
+                self.evaluate_later(tx, id, total).await?;
+                return Ok(BTreeMap::new());
+            }
+            EvaluationScope::All(max) if products::are_more_than(tx, max).await? => {
+                if tx.is_dry_run {
+                    return Err(too_many_products(max));
+                }
+                let total = products::count(tx, &ProductFilter::registered()).await?;
+                self.evaluate_later(tx, id, total).await?;
+                return Ok(BTreeMap::new());
+            }
+            EvaluationScope::All(_) => Over::All,
+            EvaluationScope::Found(ids) => Over::Found(ids),
+            EvaluationScope::Named(ids) => Over::Named(ids),
+        };
         let list = ChildType::Product;
         let old = Children::uncached(tx, id, list).all().await?;
         let stored = keys::of_collection(tx, id).await?;
@@ -173,29 +194,26 @@ impl Locked {
         let follows = match &scope {
             // A change of entries only affects the products concerned, under the rules that the
             // list follows now, which are the old ones during an evaluation.
-            EvaluationScope::Named(_) => {
+            Over::Named(_) => {
                 evaluations::set_outdated(tx, id, true).await?;
                 evaluations::followed(tx, &collection).await?
             }
-            EvaluationScope::All(_) | EvaluationScope::Found(_) | EvaluationScope::Built => {
-                (collection.kind, collection.sort)
-            }
+            Over::All | Over::Found(_) => (collection.kind, collection.sort),
         };
         let mut base = Base::new(id, &follows.0, follows.1, named.clone());
-        let is_evaluated = !matches!(scope, EvaluationScope::Named(_));
+        let is_evaluated = !matches!(scope, Over::Named(_));
         match scope {
-            EvaluationScope::Named(ids) => {
+            Over::Named(ids) => {
                 let others = old.iter().filter(|it| !ids.contains(&(*it).clone().into()));
                 base.keep(others, &stored);
                 base.add_of(tx, ids).await?;
             }
-            EvaluationScope::All(_) => base.add_all(tx).await?,
+            Over::All => base.add_all(tx).await?,
             // The current members may not match the new rules.
-            EvaluationScope::Found(mut ids) => {
+            Over::Found(mut ids) => {
                 ids.extend(old.iter().cloned().map(ProductId::from));
                 base.add_of(tx, ids).await?;
             }
-            EvaluationScope::Built => {}
         }
         let expected = base.in_order(&old);
         let mutations = mutations(&old, &expected, &named);
@@ -214,12 +232,9 @@ impl Locked {
         Ok(membership_changes_between(&old, &expected.list))
     }
 
-    /// Leaves the evaluation of a collection's rules to a job. Until it finishes, the list stays as
-    /// it is.
-    async fn evaluate_later(&mut self, tx: &Tx, id: &CollectionId, max: usize) -> Result<()> {
-        if tx.is_dry_run {
-            return Err(too_many_products(max));
-        }
+    /// Leaves the evaluation of a collection's rules, over `total` products, to a job. Until it
+    /// finishes, the list stays as it is.
+    async fn evaluate_later(&mut self, tx: &Tx, id: &CollectionId, total: u64) -> Result<()> {
         let entry = self.entry(id)?;
         let now = entry.now.clone();
         let before = match (&entry.before, entry.version) {
@@ -236,7 +251,6 @@ impl Locked {
         // With `before` set, saving sees the new state as a changed property and writes it.
         entry.before.get_or_insert(now);
         entry.now.rules_state = RulesState::Evaluating;
-        let total = products::count(tx, &ProductFilter::registered()).await?;
         evaluations::begin(tx, &before, total).await
     }
 

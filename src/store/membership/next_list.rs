@@ -6,31 +6,35 @@
 //!
 //! Products that change in the meantime are recorded ([`jobs::recheck`]) and evaluated again. If the
 //! order of the current list or its rule entries change, the job starts over. If that happens again
-//! and again, or if other rules reference the collection, the job rewrites the current list instead.
+//! and again, the job rewrites the current list instead.
+//!
+//! If rules of other collections reference the list, their lists change in the same transaction if
+//! few products joined and left. Otherwise jobs evaluate these rules in turn.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::Instant,
 };
 
 use super::{
     evaluate::Base,
-    follow::{Step, Steps, mutations},
+    follow::{Step, Steps, insert, membership_changes_between, mutations},
 };
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Mutation, ProductId, Result, RulesState,
-        Timestamp,
+        ChildId, ChildType, Collection, CollectionId, Kind, Mutation, ProductId, Result,
+        RulesState, Timestamp,
     },
     store::{
         children::{self, Children, Lists, Target, directory::Directory},
         collections,
+        error::needs_more_locks,
         jobs::{self, Job},
         ledger::Left,
         lock::{LockSet, Locked},
         lock_entry::{EvaluationScope, Mutated},
         rules::{
-            due,
+            self, due,
             entries::{self, Named},
             evaluations::{self, Evaluation},
             keys::{self, Member},
@@ -39,10 +43,17 @@ use crate::{
     },
 };
 
-/// How many of the products that follow a place are looked at.
-const FOLLOWING: usize = 1_000;
+/// How many products may join or leave the list of a collection that other rules reference so that
+/// the lists of these rules change in the same transaction.
+const FOLLOWED: usize = 250;
 /// How many due times are found before they must be written.
 const DUE: usize = 4_000;
+
+/// The products that are only in the next list (true) or only in the current one (false).
+type Differences = BTreeMap<ProductId, bool>;
+
+/// Products in order, each with the product after which it goes; `None` if it goes first.
+type Anchors = Vec<(ChildId, Option<ChildId>)>;
 
 /// The products that match the new rules of a smart collection, as far as they are found.
 #[derive(Debug)]
@@ -65,6 +76,8 @@ pub struct NextList {
     /// The children with sort keys, in order.
     sorted: BTreeSet<(String, ChildId)>,
     directory: Directory,
+    /// `None` if there are more than [`FOLLOWED`], or if no other rules referenced the collection.
+    differences: Option<Differences>,
     /// How many products were left to check again after the last step, and by how much to increase
     /// the number in the next step, so that writers of products don't stay ahead forever.
     left: u64,
@@ -94,6 +107,7 @@ pub enum CaughtUp {
 pub struct Update {
     steps: Steps,
     directory: Directory,
+    differences: Option<Differences>,
     checked: usize,
     left: u64,
 }
@@ -150,10 +164,11 @@ impl NextList {
         };
         let old = Children::of(tx, &collection, ChildType::Product);
         let old = old.all().await?;
+        let unnamed = collections::unnamed(tx, std::slice::from_ref(&id)).await?;
         let named = entries::of_collection(tx, &id).await?;
         base.add_entries(tx, named).await?;
         let bytes = base.bytes();
-        let (expected, sorted, keys) = tx.work(bytes, || {
+        let (expected, sorted, keys, differences) = tx.work(bytes, || {
             // The due times of all products are written already.
             let expected = base.in_order(&old);
             let sorted = expected.keys.iter();
@@ -161,7 +176,10 @@ impl NextList {
             let keyed = expected.list.iter();
             let keyed = keyed.map(|id| (id.clone(), expected.keys.get(id).cloned()));
             let keyed: HashMap<_, _> = keyed.collect();
-            (expected, sorted, keyed)
+            let differences = unnamed
+                .is_empty()
+                .then(|| differences(&old, &expected.list, &keyed));
+            (expected, sorted, keyed, differences)
         });
         Ok(Some(Self {
             base,
@@ -170,6 +188,7 @@ impl NextList {
             keys,
             sorted,
             directory: Directory::default(),
+            differences: differences.flatten(),
             left: u64::MAX,
             factor: 1,
         }))
@@ -228,6 +247,7 @@ impl NextList {
         }
         self.left = update.left;
         self.directory = update.directory;
+        self.differences = update.differences;
         for ((_, child), step) in update.steps {
             if let Some(Some(key)) = self.keys.remove(&child) {
                 self.sorted.remove(&(key, child.clone()));
@@ -271,56 +291,49 @@ impl NextList {
         Ok(changed.into_iter().filter_map(step).collect())
     }
 
-    /// For a list that is not sorted: the indexes in the current list of the products that join the
-    /// next one. `None` if they can't be appended, because products that follow them are in the
-    /// next list already.
-    async fn places(&self, tx: &Tx, steps: &Steps) -> Result<Option<HashMap<ChildId, u64>>> {
+    /// For a list that is not sorted: the products that join the next list and are in the current
+    /// one, in its order, each with the product after which it goes, as the next list keeps that
+    /// order.
+    async fn anchors(&self, tx: &Tx, steps: &Steps) -> Result<Anchors> {
         let joining = steps.iter().filter_map(|((_, child), step)| match step {
             Step::Join(_) => Some(child.clone()),
             Step::Leave | Step::Move(_) => None,
         });
         let joining: Vec<_> = joining.collect();
-        let current = Children::uncached(tx, self.collection(), ChildType::Product);
-        let places = if self.base.is_sorted() || joining.is_empty() {
-            HashMap::new()
-        } else {
-            current.indexes_of(&joining).await?
-        };
-        let Some(first) = places.values().min() else {
-            return Ok(Some(places));
-        };
-        let rest = current.page(*first, FOLLOWING).await?;
-        let is_last = first + rest.children.len() as u64 == rest.len;
-        let follows = |child: &ChildId| {
+        if self.base.is_sorted() || joining.is_empty() {
+            return Ok(Anchors::new());
+        }
+        let is_anchor = |child: &ChildId| {
             let member = (self.collection().clone(), child.clone());
             self.keys.contains_key(child)
                 && !steps.contains_key(&member)
                 && !self.base.is_pinned(child)
         };
-        let is_end = is_last && !rest.children.iter().any(follows);
-        Ok(is_end.then_some(places))
+        let current = Children::uncached(tx, self.collection(), ChildType::Product);
+        current.anchors(&joining, is_anchor).await
     }
 
-    /// Applies steps to the list; `places` as [`Self::places`] returns them. Returns the list's new
-    /// directory.
-    async fn take(
-        &self,
-        tx: &Tx,
-        steps: &Steps,
-        places: &HashMap<ChildId, u64>,
-    ) -> Result<Directory> {
+    /// Applies steps to the list. Returns the list's new directory.
+    async fn take(&self, tx: &Tx, steps: &Steps) -> Result<Directory> {
         if steps.is_empty() {
             return Ok(Directory::clone(&self.directory));
         }
         let id = self.collection();
+        let anchors = self.anchors(tx, steps).await?;
         let mut mutations = mutations(steps, &self.before(steps));
         let mut mutations = mutations.remove(id).unwrap_or_default();
+        let placed: HashSet<_> = anchors.iter().map(|(child, _)| child).collect();
         for mutation in &mut mutations {
             if let Mutation::Append { ids, .. } = mutation {
-                // New products come after those of the current list, which keep their order.
-                ids.sort_by_key(|child| places.get(child).copied().unwrap_or(u64::MAX));
+                ids.retain(|child| !placed.contains(child));
             }
         }
+        let groups = anchors.chunk_by(|(_, one), (_, other)| one == other);
+        mutations.extend(groups.filter_map(|group| {
+            let (_, anchor) = group.first()?;
+            let children = group.iter().map(|(child, _)| child.clone());
+            Some(insert(anchor.as_ref(), children.collect()))
+        }));
         let mutations: Vec<_> = mutations.iter().collect();
         let pins = entries::pins(tx, &[id]).await?;
         let pins = pins.get(id).map_or(&[][..], Vec::as_slice);
@@ -331,6 +344,39 @@ impl NextList {
         });
         keys::put(tx, self.list, keyed).await?;
         Ok(directory)
+    }
+
+    /// The products that are in only one of the two lists after the steps for `changed`.
+    async fn differences(
+        &self,
+        tx: &Tx,
+        changed: &[ProductId],
+        steps: &Steps,
+    ) -> Result<Option<Differences>> {
+        let Some(mut differences) = self.differences.clone() else {
+            return Ok(None);
+        };
+        let id = self.collection();
+        let changed = changed.iter().cloned().map(ChildId::from);
+        let changed: Vec<_> = changed.collect();
+        let current = Children::uncached(tx, id, ChildType::Product);
+        let current = current.contained(&changed).await?;
+        for child in changed {
+            let was_in = current.contains(&child);
+            let member = (id.clone(), child);
+            let is_in = match steps.get(&member) {
+                Some(Step::Leave) => false,
+                Some(Step::Join(_) | Step::Move(_)) => true,
+                None => self.keys.contains_key(&member.1),
+            };
+            let product = ProductId::from(member.1);
+            if was_in == is_in {
+                differences.remove(&product);
+            } else {
+                differences.insert(product, is_in);
+            }
+        }
+        Ok(few(differences))
     }
 
     /// For products with new sort keys, the children that they go directly after.
@@ -385,17 +431,8 @@ impl Locked {
         (count, may_restart): (usize, bool),
     ) -> Result<CaughtUp> {
         let id = next.collection();
-        let changed = jobs::changed(tx, job, count).await?;
-        let is_named = self.is_named(id);
-        let current = if is_named || evaluation.outdated {
-            None
-        } else {
-            let steps = next.steps(tx, &changed).await?;
-            let places = next.places(tx, &steps).await?;
-            places.map(|places| (steps, places))
-        };
-        let Some((steps, places)) = current else {
-            if may_restart && !is_named {
+        if evaluation.outdated {
+            if may_restart {
                 return Ok(CaughtUp::Outdated);
             }
             let found = next.keys.keys().cloned().map(ProductId::from);
@@ -403,16 +440,26 @@ impl Locked {
             let changed = jobs::changed(tx, job, left as usize).await?;
             self.finish_evaluation(id, found.chain(changed).collect());
             return Ok(CaughtUp::Wholly);
+        }
+        let changed = jobs::changed(tx, job, count).await?;
+        let steps = next.steps(tx, &changed).await?;
+        let differences = if self.is_named(id) {
+            next.differences(tx, &changed, &steps).await?
+        } else {
+            None
         };
-        let directory = next.take(tx, &steps, &places).await?;
+        let directory = next.take(tx, &steps).await?;
         let Some(last) = changed.last().filter(|_| changed.len() == count) else {
             self.switch(tx, id, directory).await?;
+            let total = evaluation.progress.total;
+            self.follow_switch(tx, id, differences, total).await?;
             return Ok(CaughtUp::Wholly);
         };
         jobs::checked(tx, job, last).await?;
         Ok(CaughtUp::Partly(Update {
             steps,
             directory,
+            differences,
             checked: changed.len(),
             left: jobs::changed_count(tx, job).await?,
         }))
@@ -433,10 +480,74 @@ impl Locked {
             joined: Vec::new(),
             left: Left::All,
         });
-        entry.follow = Some(EvaluationScope::Built);
         tx.with_ledger(|ledger| ledger.lists_followed(1));
         Ok(())
     }
+
+    /// Has the lists that follow from the one that became the current list updated when this is
+    /// saved: for the products that joined and left it, if they are few; otherwise jobs evaluate
+    /// the rules that reference it, over `total` products.
+    async fn follow_switch(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        differences: Option<Differences>,
+        total: u64,
+    ) -> Result<()> {
+        let max = tx.session().rule_limits.products;
+        let followed = differences.filter(|it| it.len() <= max);
+        if followed.is_none() {
+            for naming in self.all_naming(tx, id).await? {
+                self.entry(&naming)?.follow = Some(EvaluationScope::Later(total));
+            }
+        }
+        self.entry(id)?.follow = Some(EvaluationScope::Built(followed.unwrap_or_default()));
+        Ok(())
+    }
+
+    /// The collections whose rules reference this one, also those whose rules do that are still
+    /// being evaluated. They are locked.
+    async fn all_naming(&self, tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
+        if !self.is_named(id) {
+            return Ok(Vec::new());
+        }
+        let mut all: BTreeSet<_> = self.naming(tx, id).await?.into_iter().collect();
+        if let Some(version) = self.rules_version()? {
+            let evaluating = rules::at(tx, version).await?.evaluating.clone();
+            let evaluating: Vec<_> = evaluating.into_iter().collect();
+            for other in collections::get_many(tx, &evaluating).await? {
+                if let Kind::Smart { rules } = &other.kind
+                    && rules.named_ids().any(|named| named == *id)
+                {
+                    all.insert(other.id);
+                }
+            }
+        }
+        if all.iter().any(|id| self.get(id).is_none()) {
+            return Err(needs_more_locks(LockSet {
+                collections: all,
+                ..LockSet::of_rules(id)
+            }));
+        }
+        Ok(all.into_iter().collect())
+    }
+}
+
+/// The products that are only in `next` (true) or only in `current` (false). `keys` has what is in
+/// `next`.
+fn differences(
+    current: &[ChildId],
+    next: &[ChildId],
+    keys: &HashMap<ChildId, Option<String>>,
+) -> Option<Differences> {
+    let stay = current.iter().filter(|it| keys.contains_key(*it)).count();
+    let count = current.len() + next.len() - 2 * stay;
+    (count <= FOLLOWED).then(|| membership_changes_between(current, next))
+}
+
+/// The differences, unless there are too many.
+fn few(differences: Differences) -> Option<Differences> {
+    (differences.len() <= FOLLOWED).then_some(differences)
 }
 
 /// The evaluation of the collection's rules, if this job still has to do it. The collection must be

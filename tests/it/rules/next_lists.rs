@@ -1,0 +1,236 @@
+//! What changes between the steps of a job that evaluates rules. The tests do its steps themselves.
+
+use std::time::{Duration, Instant};
+
+use endcap::store::{
+    Mode, claims,
+    jobs::Job,
+    lock::LockSet,
+    membership::{self, CaughtUp, Matches, NextList},
+};
+use futures::FutureExt as _;
+use rand::seq::SliceRandom as _;
+
+use super::*;
+
+/// How many children or products each step deals with.
+const SIZE: usize = 7;
+
+impl World {
+    /// Builds the next list of the collection whose rules the oldest job evaluates.
+    async fn build(&self, number: u8) -> (Job, NextList) {
+        let job = claims::claim(&self.store, "test").await.unwrap().0.unwrap();
+        let collection = self.get(&collection_id(number)).await;
+        let mut matches = Matches::none(&collection);
+        let reading = self.caller.reading().unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        let tx = self.store.read(&reading).await.unwrap();
+        while matches.find(&tx, later).await.unwrap() {}
+        let next = NextList::begin(&tx, matches).await.unwrap();
+        drop(tx);
+        let (writing, mut next) = (self.caller.writing().unwrap(), next.unwrap());
+        loop {
+            let context = (&job, &next);
+            let written =
+                self.store
+                    .write_on(&writing, Mode::Commit, &context, |tx, (job, next)| {
+                        next.write(tx, job, SIZE).boxed()
+                    });
+            let written = written.await.unwrap().unwrap();
+            if next.wrote(&written) {
+                return (job, next);
+            }
+        }
+    }
+
+    /// Has the next list catch up, and makes it the current one.
+    async fn finish(&self, job: &Job, mut next: NextList) {
+        let writing = self.caller.writing().unwrap();
+        loop {
+            let context = (job, &next);
+            let step = self
+                .store
+                .write_on(&writing, Mode::Commit, &context, |tx, (job, next)| {
+                    catch_up(tx, job, next).boxed()
+                });
+            match step.await.unwrap() {
+                CaughtUp::Partly(update) => next.update(update),
+                CaughtUp::Wholly => return,
+                CaughtUp::Outdated => panic!("no move and no rule entry was written"),
+            }
+        }
+    }
+}
+
+async fn catch_up(tx: &Tx, job: &Job, next: &NextList) -> Result<CaughtUp, Error> {
+    let id = next.collection();
+    let mut locked = tx.lock(LockSet::of_rules(id)).await?;
+    let evaluation = membership::evaluation_of(tx, job, id).await?.unwrap();
+    let step = locked.catch_up(tx, (job, &evaluation), next, (SIZE, true));
+    let step = step.await?;
+    if let CaughtUp::Wholly = step {
+        locked.save(tx, &Locale::parse("en").unwrap()).await?;
+    }
+    Ok(step)
+}
+
+/// A list that is not sorted keeps the order of the previous one, whenever its products begin to
+/// match the new rules.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn products_keep_their_places_when_rules_are_evaluated(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const PRODUCTS: u8 = 40;
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    for round in 0..20 {
+        let store = store.clone().with_segment_target(1 + round % 5);
+        let world = World::new(&config, store, &format!("t{round}"));
+        // In one kind, so that all are members first; then those that cost little.
+        let price = |_| rand::random_range(0..10);
+        let before: Vec<i64> = (0..PRODUCTS).map(price).collect();
+        let after: Vec<i64> = (0..PRODUCTS).map(price).collect();
+        let put = (0..PRODUCTS).zip(&before);
+        let put = put.map(|(n, price)| upsert(product_id(n), &item(1, *price)));
+        world.execute(upserts(put.collect())).await.unwrap();
+        let rules = Test::Kind(1).rules();
+        let smart = creation(collection_id(0), Kind::Smart { rules });
+        world.execute(smart).await.unwrap();
+        world.do_jobs().await;
+        let mut order: Vec<u8> = (0..PRODUCTS).collect();
+        order.shuffle(&mut rand::rng());
+        let ids = order.iter().map(|n| product_id(*n).into()).collect();
+        let position = Position::Index(0);
+        let update_order = UpdateCollection {
+            mutations: vec![ChildMutation {
+                list: ChildType::Product,
+                mutation: Mutation::MoveIds { ids, position },
+            }],
+            ..UpdateCollection::of(collection_id(0))
+        };
+        world.execute(update_order).await.unwrap();
+        let most = [1, 3, 5][round % 3];
+        let changes = Changes {
+            rules: Change::Set(Test::Below(most).rules()),
+            ..Changes::default()
+        };
+        world
+            .execute(update(collection_id(0), changes))
+            .await
+            .unwrap();
+
+        let (job, next) = world.build(0).await;
+        let mut changed: Vec<u8> = (0..PRODUCTS).collect();
+        changed.shuffle(&mut rand::rng());
+        for some in changed.chunks(9) {
+            let put = some.iter().map(|n| {
+                let price = after[usize::from(*n)];
+                upsert(product_id(*n), &item(1, price))
+            });
+            world.execute(upserts(put.collect())).await.unwrap();
+        }
+        // Not in the list before.
+        let new = [PRODUCTS, PRODUCTS + 1].map(|n| upsert(product_id(n), &item(2, 0)));
+        world.execute(upserts(new.into())).await.unwrap();
+        world.finish(&job, next).await;
+        let stay = order.iter().filter(|n| after[usize::from(**n)] < most);
+        let expected = stay.copied().chain([PRODUCTS, PRODUCTS + 1]);
+        let expected: Vec<_> = expected.map(|n| product_id(n).to_string()).collect();
+        assert_eq!(world.list(&collection_id(0)).await, expected, "{round}");
+        world.do_jobs().await;
+        assert_eq!(world.list(&collection_id(0)).await, expected, "{round}");
+        let problems = world.problems(&collection_id(0)).await;
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+}
+
+/// If many products join or leave a list, jobs evaluate the rules that reference it, whether they
+/// are in force or still being evaluated. If few do, the lists change together.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_follow_a_referenced_list_that_a_job_replaces(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const PRODUCTS: u32 = 600;
+    const REFERENCED: u8 = 0;
+    const NAMING: u8 = 1;
+    const CHAINED: u8 = 2;
+    /// With new rules that reference the list.
+    const NEW: u8 = 3;
+    let flags = Flags {
+        max_synchronous_products: Some("599".into()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let world = World::new(&config, store, "t");
+    let id = |n: u32| ProductId::trusted(format!("n{n:04}"));
+    for n in 0..PRODUCTS / 200 {
+        let some = (200 * n..200 * (n + 1)).map(|n| upsert(id(n), &item(1, i64::from(n))));
+        world.execute(upserts(some.collect())).await.unwrap();
+    }
+    for (number, test) in [
+        (REFERENCED, Test::Kind(3)),
+        (NAMING, Test::In(REFERENCED)),
+        (CHAINED, Test::NotIn(NAMING)),
+        (NEW, Test::Kind(3)),
+    ] {
+        let rules = test.rules();
+        let smart = creation(collection_id(number), Kind::Smart { rules });
+        world.execute(smart).await.unwrap();
+    }
+    world.do_jobs().await;
+    let write = async |number, test: Test| {
+        let changes = Changes {
+            rules: Change::Set(test.rules()),
+            ..Changes::default()
+        };
+        let update = update(collection_id(number), changes);
+        world.execute(update).await.unwrap();
+    };
+    let states = async || {
+        let numbers = [REFERENCED, NAMING, CHAINED, NEW];
+        let states = numbers.map(async |number| {
+            let found = world.get(&collection_id(number)).await;
+            (
+                found.rules_state == RulesState::Current,
+                found.product_count,
+            )
+        });
+        join_all(states).await
+    };
+    let right = async || {
+        for number in [REFERENCED, NAMING, CHAINED, NEW] {
+            let problems = world.problems(&collection_id(number)).await;
+            assert!(problems.is_empty(), "{number}: {problems:?}");
+        }
+    };
+    assert_eq!(
+        states().await,
+        [(true, 0), (true, 0), (true, 600), (true, 0)]
+    );
+    write(REFERENCED, Test::Below(500)).await;
+    write(NEW, Test::In(REFERENCED)).await;
+    let (job, next) = world.build(REFERENCED).await;
+    world.finish(&job, next).await;
+    let now = [(true, 500), (false, 0), (true, 600), (false, 0)];
+    assert_eq!(states().await, now);
+    // The products that change now are followed in the list as it is.
+    world
+        .execute(upserts(vec![upsert(id(0), &item(1, 900))]))
+        .await
+        .unwrap();
+    assert_eq!(states().await[0], (true, 499));
+    world.do_jobs().await;
+    let now = [(true, 499), (true, 499), (true, 101), (true, 499)];
+    assert_eq!(states().await, now);
+    right().await;
+
+    write(REFERENCED, Test::Below(400)).await;
+    let (job, next) = world.build(REFERENCED).await;
+    let some = (380..420).map(|n| upsert(id(n), &item(1, 400 - i64::from(n % 2))));
+    world.execute(upserts(some.collect())).await.unwrap();
+    world.finish(&job, next).await;
+    let now = [(true, 399), (true, 399), (true, 201), (true, 399)];
+    assert_eq!(states().await, now);
+    right().await;
+}
