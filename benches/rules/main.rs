@@ -191,7 +191,8 @@ async fn rules(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) 
     shop.create("wide", &shop::decile(0)).await;
     shop.until_current("wide").await;
     let mut meanwhile = Meanwhile::default();
-    let (taken, sent) = measure(times.min(5), statements, async |number| {
+    let last = times.min(5);
+    let (taken, sent) = measure(last, statements, async |number| {
         shop.write_rules("wide", &shop::decile(number + 1)).await;
         meanwhile += shop.until_current("wide").await;
     })
@@ -201,6 +202,10 @@ async fn rules(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) 
         taken,
         Some(sent),
     );
+    let members = last % 10 * 100;
+    let pin = async |number| shop.pin("wide", (members + number, number)).await;
+    let (taken, sent) = measure(times, statements, pin).await;
+    medians.add("a product is pinned", taken, Some(sent));
     if count > Limits::default().synchronous_products {
         medians.add("a page of 50 meanwhile", meanwhile.pages, None);
         medians.add("a rename meanwhile", meanwhile.renames, None);

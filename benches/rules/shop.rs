@@ -10,12 +10,12 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Change, Changes, ChildType, CollectionId, Combinator, Condition, Decimal,
-        DetailsChanges, Draft, Field, Group, Kind, Locale, MapChange, Operand, Operator, Price,
-        Product, ProductChanges, ProductId, Rule, Rules, RulesState, TenantId, TextField,
+        DetailsChanges, Draft, EntryKind, Field, Group, Kind, Locale, MapChange, Operand, Operator,
+        Price, Product, ProductChanges, ProductId, Rule, Rules, RulesState, TenantId, TextField,
     },
     service::{
-        ChildStart, CreateCollection, Expected, Include, Key, ListChildren, Listing, Parents,
-        PreviewRules, ProductUpsert, Service, UpdateCollection, UpsertProducts,
+        ChangeRuleEntries, ChildStart, CreateCollection, Expected, Include, Key, ListChildren,
+        Listing, Parents, PreviewRules, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::Store,
 };
@@ -215,6 +215,21 @@ impl Shop {
         let mut update = UpdateCollection::of(CollectionId::trusted(id));
         update.changes.rules = Change::Set(rules.clone());
         self.service.execute(&self.caller, update).await.unwrap();
+    }
+
+    /// Pins a product, by its number, to an index.
+    pub(crate) async fn pin(&self, collection: &str, (product, index): (usize, usize)) {
+        let pin = ChangeRuleEntries {
+            collection: CollectionId::trusted(collection),
+            kind: EntryKind::Pin,
+            add: vec![(id(product), Some(index as u64))],
+            remove: Vec::new(),
+            replace: false,
+            etag: None,
+            include: Include::default(),
+            retry: None,
+        };
+        self.service.execute(&self.caller, pin).await.unwrap();
     }
 
     pub(crate) async fn put(&self, items: Vec<Item>) {

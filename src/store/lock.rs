@@ -338,9 +338,13 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.entry(id)?;
         entry.is_touched = true;
-        entry.follow = Some(EvaluationScope::Named(
-            before.products().chain(after.products()).collect(),
-        ));
+        let named = before.products().chain(after.products());
+        let changed = named.filter(|it| before.product(it) != after.product(it));
+        entry.follow = Some(EvaluationScope::Named(changed.collect()));
+        // A job that still removes deleted products from lists must not remove these.
+        let included = after.includes.difference(&before.includes);
+        let included: Vec<_> = included.cloned().map(ChildId::from).collect();
+        jobs::keep(tx, &BTreeMap::from([(id, included)])).await?;
         entries::replace(tx, id, before, after).await
     }
 

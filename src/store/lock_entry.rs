@@ -40,7 +40,7 @@ pub(super) struct Entry {
 /// The products over which rules are evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EvaluationScope {
-    /// Only these, which rule entries name or named; other members stay.
+    /// Only these, whose rule entries changed; other members stay.
     Named(BTreeSet<ProductId>),
     /// All products of the tenant; by a job if there are more than this many.
     All(usize),

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::follow::{MembershipChanges, insert, membership_changes_between};
+use super::follow::{MembershipChanges, Step, Steps, insert, membership_changes_between};
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Kind, Mutation, Needs, Product,
@@ -47,16 +47,6 @@ pub struct Expected {
     pub keys: HashMap<ChildId, String>,
     /// Products, whether in the list or not, for which time will change a condition, and when.
     pub due: Vec<(ProductId, Timestamp)>,
-}
-
-/// The products over which rules are evaluated in this transaction.
-enum Over {
-    /// All products of the tenant.
-    All,
-    /// As [`EvaluationScope::Found`].
-    Found(BTreeSet<ProductId>),
-    /// As [`EvaluationScope::Named`].
-    Named(BTreeSet<ProductId>),
 }
 
 impl Locked {
@@ -165,7 +155,7 @@ impl Locked {
             put_keys(tx, id, &stored, &HashMap::new(), None).await?;
             return Ok(BTreeMap::new());
         }
-        let scope = match scope {
+        let found = match scope {
             EvaluationScope::Built(changes) => {
                 metrics::rules_evaluated();
                 self.end_evaluation(tx, id).await?;
@@ -183,34 +173,19 @@ impl Locked {
                 self.evaluate_later(tx, id, total).await?;
                 return Ok(BTreeMap::new());
             }
-            EvaluationScope::All(_) => Over::All,
-            EvaluationScope::Found(ids) => Over::Found(ids),
-            EvaluationScope::Named(ids) => Over::Named(ids),
+            EvaluationScope::Named(ids) => return self.follow_entries(tx, collection, ids).await,
+            EvaluationScope::All(_) => None,
+            EvaluationScope::Found(ids) => Some(ids),
         };
         let list = ChildType::Product;
         let old = Children::uncached(tx, id, list).all().await?;
         let stored = keys::of_collection(tx, id).await?;
         let named = entries::of_collection(tx, id).await?;
-        let follows = match &scope {
-            // A change of entries only affects the products concerned, under the rules that the
-            // list follows now, which are the old ones during an evaluation.
-            Over::Named(_) => {
-                evaluations::set_outdated(tx, id, true).await?;
-                evaluations::followed(tx, &collection).await?
-            }
-            Over::All | Over::Found(_) => (collection.kind, collection.sort),
-        };
-        let mut base = Base::new(id, &follows.0, follows.1, named.clone());
-        let is_evaluated = !matches!(scope, Over::Named(_));
-        match scope {
-            Over::Named(ids) => {
-                let others = old.iter().filter(|it| !ids.contains(&(*it).clone().into()));
-                base.keep(others, &stored);
-                base.add_of(tx, ids).await?;
-            }
-            Over::All => base.add_all(tx).await?,
+        let mut base = Base::new(id, &collection.kind, collection.sort, named.clone());
+        match found {
+            None => base.add_all(tx).await?,
             // The current members may not match the new rules.
-            Over::Found(mut ids) => {
+            Some(mut ids) => {
                 ids.extend(old.iter().cloned().map(ProductId::from));
                 base.add_of(tx, ids).await?;
             }
@@ -225,11 +200,39 @@ impl Locked {
         }
         put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
         due::put_earlier(tx, &expected.due).await?;
-        if is_evaluated {
-            metrics::rules_evaluated();
-            self.end_evaluation(tx, id).await?;
-        }
+        metrics::rules_evaluated();
+        self.end_evaluation(tx, id).await?;
         Ok(membership_changes_between(&old, &expected.list))
+    }
+
+    /// Updates one collection's list for products whose rule entries changed. They are evaluated
+    /// under the rules that the list follows now, which are the old ones during an evaluation.
+    /// Returns the products that joined it (true) or left it (false).
+    async fn follow_entries(
+        &mut self,
+        tx: &Tx,
+        collection: Collection,
+        ids: BTreeSet<ProductId>,
+    ) -> Result<BTreeMap<ProductId, bool>> {
+        let id = &collection.id;
+        evaluations::set_outdated(tx, id, true).await?;
+        let (kind, sort) = evaluations::followed(tx, &collection).await?;
+        let products: Vec<_> = ids.iter().cloned().collect();
+        let named = entries::of_some(tx, id, &products).await?;
+        let mut base = Base::new(id, &kind, sort, named);
+        base.add_of(tx, ids.clone()).await?;
+        due::put_earlier(tx, &base.take_due()).await?;
+        let stored = keys::of_products(tx, id, &products).await?;
+        let steps = base.steps(ids, &stored);
+        self.take_steps(tx, &steps, |_| base.is_sorted()).await?;
+        let changes = steps
+            .into_iter()
+            .filter_map(|((_, child), step)| match step {
+                Step::Join(_) => Some((child.into(), true)),
+                Step::Leave => Some((child.into(), false)),
+                Step::Move(_) | Step::Pin => None,
+            });
+        Ok(changes.collect())
     }
 
     /// Leaves the evaluation of a collection's rules, over `total` products, to a job. Until it
@@ -375,18 +378,29 @@ impl Base {
         Some(key.filter(|_| !self.is_pinned(child)))
     }
 
-    pub(super) fn is_pinned(&self, child: &ChildId) -> bool {
-        self.by.named.pins.contains_key(&child.clone().into())
+    /// What happens to these products, which were evaluated, in a list that has the products in
+    /// `stored`, each with its sort key if it has one.
+    pub(super) fn steps(
+        &self,
+        products: BTreeSet<ProductId>,
+        stored: &HashMap<ChildId, Option<String>>,
+    ) -> Steps {
+        let step = |product: ProductId| {
+            let child = ChildId::from(product);
+            let step = match (stored.get(&child), self.key(&child)) {
+                (Some(_), None) => Step::Leave,
+                (None, Some(key)) => Step::Join(key),
+                (Some(old), Some(Some(new))) if old.as_ref() != Some(&new) => Step::Move(new),
+                (Some(_), Some(None)) if self.is_pinned(&child) => Step::Pin,
+                (Some(_), Some(_)) | (None, None) => return None,
+            };
+            Some(((self.id().clone(), child), step))
+        };
+        products.into_iter().filter_map(step).collect()
     }
 
-    /// Keeps members that need no evaluation, with their sort keys.
-    fn keep<'b>(
-        &mut self,
-        members: impl Iterator<Item = &'b ChildId>,
-        keys: &HashMap<ChildId, String>,
-    ) {
-        let members = members.map(|id| (id.clone(), keys.get(id).cloned()));
-        self.products.extend(members);
+    pub(super) fn is_pinned(&self, child: &ChildId) -> bool {
+        self.by.named.pins.contains_key(&child.clone().into())
     }
 
     /// Adds all products of the tenant that belong to the collection.

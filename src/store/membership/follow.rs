@@ -61,6 +61,8 @@ pub(super) enum Step {
     Join(Option<String>),
     /// The product gets another sort key and thus another position.
     Move(String),
+    /// The product, which stays, is pinned and thus has no sort key.
+    Pin,
 }
 
 /// What happens to each member or future member.
@@ -151,7 +153,10 @@ impl Locked {
             Err(error) => Err(error),
         };
         match steps {
-            Ok(steps) => self.take_steps(tx, compiled, &steps).await,
+            Ok(steps) => {
+                let is_sorted = |id: &CollectionId| compiled.sorts.contains_key(id);
+                self.take_steps(tx, &steps, is_sorted).await
+            }
             // The limits are checked before any list is changed, so a job can do it instead.
             Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
                 jobs::follow(tx, &ids).await
@@ -332,7 +337,8 @@ impl Locked {
                 steps.extend(step.map(|step| (member, step)));
             }
         }
-        self.take_steps(tx, &compiled, &steps).await
+        self.take_steps(tx, &steps, |id| compiled.sorts.contains_key(id))
+            .await
     }
 
     /// Locks the collections whose lists change. Steps of collections that no longer exist are
@@ -384,7 +390,12 @@ impl Locked {
     }
 
     /// Applies the steps to the lists and writes the sort keys of the products that they place.
-    async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
+    pub(super) async fn take_steps(
+        &mut self,
+        tx: &Tx,
+        steps: &Steps,
+        is_sorted: impl Fn(&CollectionId) -> bool,
+    ) -> Result<()> {
         if steps.is_empty() {
             tx.with_ledger(|ledger| ledger.lists_followed(0));
             return Ok(());
@@ -392,18 +403,19 @@ impl Locked {
         let keyed = || {
             steps.iter().filter_map(|(member, step)| match step {
                 Step::Join(Some(key)) | Step::Move(key) => Some((member, Some(key.as_str()))),
-                Step::Join(None) | Step::Leave => None,
+                Step::Join(None) | Step::Leave | Step::Pin => None,
             })
         };
-        let before = if keyed().next().is_none() {
-            HashMap::new()
-        } else {
-            // Products that leave or move lose their keys first: nothing may be placed after them.
-            let moving = steps.iter().filter(|((id, _), step)| {
-                rules.sorts.contains_key(id) && !matches!(step, Step::Join(_))
-            });
+        // Products that leave or move lose their keys first: nothing may be placed after them.
+        let moving = steps
+            .iter()
+            .filter(|((id, _), step)| is_sorted(id) && !matches!(step, Step::Join(_)));
+        let is_pinned = |step| matches!(step, &Step::Pin);
+        let before = if keyed().next().is_some() || steps.values().any(is_pinned) {
             keys::put(tx, keys::PRODUCTS, moving.map(|(member, _)| (member, None))).await?;
             keys::before(tx, keyed()).await?
+        } else {
+            HashMap::new()
         };
         let mutations = mutations(steps, &before);
         let edits: Edits<'_> = mutations
@@ -680,8 +692,11 @@ pub(super) fn mutations(
     let mut appended: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
     for (member, step) in steps {
         let (collection, child) = member;
-        if !matches!(step, Step::Join(_)) {
-            leaving.entry(collection).or_default().push(child.clone());
+        match step {
+            Step::Leave | Step::Move(_) => {
+                leaving.entry(collection).or_default().push(child.clone());
+            }
+            Step::Join(_) | Step::Pin => {}
         }
         match step {
             Step::Join(Some(key)) | Step::Move(key) => {
@@ -690,6 +705,8 @@ pub(super) fn mutations(
                 group.insert((key, child), ());
             }
             Step::Join(None) => appended.entry(collection).or_default().push(child.clone()),
+            // Every mutation returns pinned products to their indexes.
+            Step::Pin => drop(appended.entry(collection).or_default()),
             Step::Leave => {}
         }
     }

@@ -256,6 +256,7 @@ impl NextList {
                 Step::Leave => continue,
                 Step::Join(key) => key,
                 Step::Move(key) => Some(key),
+                Step::Pin => None,
             };
             if let Some(key) = &key {
                 self.sorted.insert((key.clone(), child.clone()));
@@ -266,29 +267,14 @@ impl NextList {
 
     /// What happens to products that changed.
     async fn steps(&self, tx: &Tx, changed: &[ProductId]) -> Result<Steps> {
-        let id = self.collection();
         // The entries for deleted products, and for products that are registered again, may differ
         // from those that the list was built with.
-        let named = entries::of_products(tx, changed).await?.into_iter();
-        let named = named.filter(|((of, _), _)| of == id);
-        let named = named
-            .map(|((_, product), named)| (product, named))
-            .collect();
+        let named = entries::of_some(tx, self.collection(), changed).await?;
         let mut base = self.base.with_entries(named);
         let changed: BTreeSet<_> = changed.iter().cloned().collect();
         base.add_of(tx, changed.clone()).await?;
         due::put_earlier(tx, &base.take_due()).await?;
-        let step = |product: ProductId| {
-            let child = ChildId::from(product);
-            let step = match (self.keys.get(&child), base.key(&child)) {
-                (Some(_), None) => Step::Leave,
-                (None, Some(key)) => Step::Join(key),
-                (Some(old), Some(Some(new))) if old.as_ref() != Some(&new) => Step::Move(new),
-                (Some(_), Some(_)) | (None, None) => return None,
-            };
-            Some(((id.clone(), child), step))
-        };
-        Ok(changed.into_iter().filter_map(step).collect())
+        Ok(base.steps(changed, &self.keys))
     }
 
     /// For a list that is not sorted: the products that join the next list and are in the current
@@ -297,7 +283,7 @@ impl NextList {
     async fn anchors(&self, tx: &Tx, steps: &Steps) -> Result<Anchors> {
         let joining = steps.iter().filter_map(|((_, child), step)| match step {
             Step::Join(_) => Some(child.clone()),
-            Step::Leave | Step::Move(_) => None,
+            Step::Leave | Step::Move(_) | Step::Pin => None,
         });
         let joining: Vec<_> = joining.collect();
         if self.base.is_sorted() || joining.is_empty() {
@@ -340,6 +326,7 @@ impl NextList {
         let directory = self.mutate(tx, &mutations, pins).await?;
         let keyed = steps.iter().filter_map(|(member, step)| match step {
             Step::Join(Some(key)) | Step::Move(key) => Some((member, Some(&**key))),
+            Step::Pin => Some((member, None)),
             Step::Join(None) | Step::Leave => None,
         });
         keys::put(tx, self.list, keyed).await?;
@@ -366,7 +353,7 @@ impl NextList {
             let member = (id.clone(), child);
             let is_in = match steps.get(&member) {
                 Some(Step::Leave) => false,
-                Some(Step::Join(_) | Step::Move(_)) => true,
+                Some(Step::Join(_) | Step::Move(_) | Step::Pin) => true,
                 None => self.keys.contains_key(&member.1),
             };
             let product = ProductId::from(member.1);
@@ -392,7 +379,7 @@ impl NextList {
                 let before = before.map(|(_, child)| child).find(|child| stays(child));
                 before.map(|before| (member.clone(), before.clone()))
             }
-            Step::Join(None) | Step::Leave => None,
+            Step::Join(None) | Step::Leave | Step::Pin => None,
         });
         placed.collect()
     }

@@ -187,6 +187,22 @@ pub async fn of_products(
     Ok(named)
 }
 
+/// The rule entries of a collection for the given products.
+///
+/// # Errors
+/// If the database fails.
+pub(in crate::store) async fn of_some(
+    tx: &Tx,
+    id: &CollectionId,
+    products: &[ProductId],
+) -> Result<Named> {
+    let named = of_products(tx, products).await?.into_iter();
+    let named = named.filter(|((of, _), _)| of == id);
+    Ok(named
+        .map(|((_, product), named)| (product, named))
+        .collect())
+}
+
 /// Why each of the products, which must be members, is in a smart collection: by a pin, an include
 /// or its rules. Returns `None` if the version of the collection is not `version`.
 ///

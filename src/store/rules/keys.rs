@@ -60,6 +60,35 @@ pub(in crate::store) async fn memberships(
     Ok(found)
 }
 
+/// Those of the products that are in a collection's product list, with their sort keys. The key is
+/// `None` if the list is not sorted or the product is pinned.
+pub(in crate::store) async fn of_products(
+    tx: &Tx,
+    id: &CollectionId,
+    products: &[ProductId],
+) -> Result<HashMap<ChildId, Option<String>>> {
+    const OF_PRODUCTS: Sql = Sql {
+        sqlite: "SELECT child_id, sort_key FROM lists \
+            CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN members \
+            WHERE tenant_id = $1 AND collection_id = lists.key AND list = lists.code \
+            AND child_id = wanted.value",
+        postgres: "SELECT found.* FROM lists, \
+            json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
+            SELECT child_id, sort_key FROM members WHERE tenant_id = $1 \
+            AND collection_id = lists.key AND list = lists.code AND child_id = wanted.value \
+            OFFSET 0) AS found",
+    };
+    let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
+    let wanted = BTreeMap::from([(id.as_str(), products)]);
+    let statement = OF_PRODUCTS.on_lists(tx, PRODUCTS, &wanted, None)?;
+    let mut found = HashMap::new();
+    for row in tx.db().query_all_raw(statement).await? {
+        let child: String = row.try_get_by_index(0)?;
+        found.insert(ChildId::trusted(child), row.try_get_by_index(1)?);
+    }
+    Ok(found)
+}
+
 /// The sort keys in a collection's product list. Children without a key are left out.
 pub(in crate::store) async fn of_collection(
     tx: &Tx,
