@@ -4,7 +4,9 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions,
-    sqlx::{self, Connection as _, Executor as _, PgConnection, SqliteConnection, sqlite},
+    sqlx::{
+        self, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, sqlite,
+    },
 };
 use tokio::time::timeout;
 
@@ -304,7 +306,7 @@ async fn come_to_end(
 ) -> Result<bool, sqlx::Error> {
     let end = async {
         connection.flush().await?;
-        if cancelled.is_recent() {
+        if cancelled.is_recent() && !is_outside(connection).await {
             connection.execute("ROLLBACK").await?;
         }
         Ok(true)
@@ -313,6 +315,15 @@ async fn come_to_end(
         Ok(ended) => ended,
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
+}
+
+/// Whether the connection is outside any transaction: a statement of its own is a transaction that
+/// begins with it. A `ROLLBACK` outside of a transaction would be logged as a warning, by PostgreSQL
+/// as well. This is a simple query, as the messages of a prepared one have different times.
+async fn is_outside(connection: &mut PgConnection) -> bool {
+    let row = connection.fetch_one("SELECT transaction_timestamp() = statement_timestamp()");
+    let row = row.await.and_then(|row| row.try_get::<bool, _>(0));
+    matches!(row, Ok(true))
 }
 
 /// Whether the connection is outside any transaction. SQLite rolls back by itself if the disk is
