@@ -45,6 +45,10 @@ impl Service {
                 Ok(false) => {
                     let _ = timeout(LOOK, self.store.job_added()).await;
                 }
+                // The step was rolled back, and whoever has the job does it.
+                Err(error) if jobs::is_not_ours(&error) => {
+                    tracing::debug!(causes = causes(&error), "a job step was rolled back");
+                }
                 Err(error) => {
                     metrics::job_failed();
                     let causes = causes(&error);

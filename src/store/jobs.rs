@@ -46,6 +46,11 @@ pub struct Job {
     pub task: Task,
 }
 
+/// The source of an error: a step of a job that this process does not have any more.
+#[derive(Debug, thiserror::Error)]
+#[error("another process has the job {0} now, or it was replaced")]
+struct NotOurs(String);
+
 /// The work of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -414,8 +419,13 @@ fn still_ours(job: &Job, rows: u64) -> Result<()> {
     if rows == 1 {
         return Ok(());
     }
-    let taken = format!("job {} was taken over by another process", job.id);
-    Err(Error::internal(taken))
+    Err(Error::internal(NotOurs(job.id.clone())))
+}
+
+/// Whether an error means that another process has the job now, or that the job was replaced.
+pub fn is_not_ours(error: &Error) -> bool {
+    let source = error.source.as_ref();
+    source.is_some_and(|source| source.is::<NotOurs>())
 }
 
 pub(super) fn lease_end() -> i64 {
