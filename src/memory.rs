@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -176,6 +176,35 @@ impl Receiver {
         }
     }
 
+    /// Like [`Self::serve`], for a stream with one response, which is also reset if its client
+    /// reads nothing for longer than `idle`: [`Memory::watch`] does not see small responses.
+    pub async fn serve_stream<F: Future>(
+        self: Arc<Self>,
+        work: F,
+        idle: Duration,
+    ) -> Option<F::Output> {
+        let receiver = Arc::clone(&self);
+        tokio::select! {
+            output = self.serve(work) => output,
+            () = receiver.stalled(idle) => {
+                metrics::refused("response_idle_timeout");
+                None
+            }
+        }
+    }
+
+    /// Completes when its client has read nothing for longer than `idle`.
+    async fn stalled(&self, idle: Duration) {
+        loop {
+            let now = Instant::now();
+            if self.is_idle(now, idle) {
+                return;
+            }
+            let Progress { began, last, .. } = *self.progress();
+            sleep_until(began.map_or(now, |_| last) + idle + Duration::from_millis(1)).await;
+        }
+    }
+
     /// The receiver of the current task's response.
     fn current() -> Arc<Self> {
         static UNKNOWN: AtomicU64 = AtomicU64::new(0);
@@ -232,6 +261,17 @@ pub fn sending() {
         let now = Instant::now();
         (progress.began, progress.last) = (Some(now), now);
         progress.taken_before = receiver.connection.taken.load(Ordering::Relaxed);
+    });
+}
+
+/// Notes that the next part of the current task's response is still being made.
+pub fn making() {
+    let _ = RECEIVER.try_with(|receiver| {
+        let mut progress = receiver.progress();
+        // As in `sending`.
+        if progress.place.is_none() {
+            progress.began = None;
+        }
     });
 }
 

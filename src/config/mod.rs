@@ -136,6 +136,8 @@ pub struct ConnectionConfig {
     pub max_age: Duration,
     /// How long requests in flight may take to end when the connection is closed.
     pub grace: Duration,
+    /// How long a client may read nothing of a response over HTTP/2.
+    pub response_idle_timeout: Duration,
 }
 
 impl Config {
@@ -331,6 +333,7 @@ fn connections(raw: &Raw) -> ConnectionConfig {
         idle_timeout: raw.connection_idle_timeout.0,
         max_age: raw.max_connection_age.0,
         grace: raw.request_timeout.0,
+        response_idle_timeout: raw.response_idle_timeout.0,
     }
 }
 

@@ -65,7 +65,10 @@ pub(super) struct Server {
 /// The executor of a connection's HTTP/2 streams. Each stream is a receiver of its own in
 /// `crate::memory`, so that a stalled one can be reset without the others.
 #[derive(Clone, Debug)]
-struct Streams(Connection);
+struct Streams {
+    connection: Connection,
+    response_idle_timeout: Duration,
+}
 
 impl<F> Executor<F> for Streams
 where
@@ -73,7 +76,8 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Receiver::new(self.0.clone()).serve(stream));
+        let receiver = Receiver::new(self.connection.clone());
+        tokio::spawn(receiver.serve_stream(stream, self.response_idle_timeout));
     }
 }
 
@@ -160,7 +164,11 @@ impl Server {
             move |request| exchange(request, state.clone(), client.clone(), handler.clone()).boxed()
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
-        let builder = builder(&self.config, Streams(Connection::new(state.id())));
+        let streams = Streams {
+            connection: Connection::new(state.id()),
+            response_idle_timeout: self.config.response_idle_timeout,
+        };
+        let builder = builder(&self.config, streams);
         let mut connection = pin!(builder.serve_connection(io, service));
         let closing = tokio::select! {
             ended = connection.as_mut() => return log(ended),

@@ -171,7 +171,11 @@ impl http_body::Body for BufferedBody {
                 memory::sending();
                 Poll::Ready(self.next_made())
             }
-            frame @ (Poll::Ready(_) | Poll::Pending) => frame,
+            Poll::Pending => {
+                memory::making();
+                Poll::Pending
+            }
+            Poll::Ready(_) => frame,
         }
     }
 
@@ -195,7 +199,7 @@ impl http_body::Body for BufferedBody {
 mod tests {
     use std::time::Duration;
 
-    use futures::stream;
+    use futures::{StreamExt as _, stream};
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -259,6 +263,30 @@ mod tests {
             }
             assert_eq!(memory.bytes(), 0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_response_is_reset_if_the_client_stalls_and_not_if_the_server_does() {
+        let idle = MemoryLimits::default().idle;
+        let memory = Memory::new(MemoryLimits::default());
+        let of = |body: Body, is_read: bool| {
+            let memory = memory.clone();
+            let work = async move {
+                let next = |_| async { Response::new(body) };
+                let response = count(&memory, Request::new(Body::empty()), next).await;
+                let mut body = response.into_body();
+                while is_read && body.frame().await.is_some() {}
+                std::future::pending::<()>().await;
+            };
+            let stream = Receiver::new(Connection::new(1)).serve_stream(work, idle);
+            tokio::time::timeout(idle * 2, stream)
+        };
+        for size in [1, CHUNK] {
+            assert!(of(vec![0; size].into(), false).await.is_ok(), "{size}");
+        }
+        let parts = stream::iter([Ok::<_, axum::Error>("part")]);
+        let unfinished = Body::from_stream(parts.chain(stream::pending()));
+        assert!(of(unfinished, true).await.is_err());
     }
 
     #[tokio::test]
