@@ -25,11 +25,11 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures::FutureExt as _;
 use http::{
-    HeaderName, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{ACCEPT_ENCODING, CONNECTION},
 };
 use tokio::sync::Semaphore;
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, ServiceExt as _, service_fn, util::MapRequestLayer};
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, predicate::SizeAbove},
@@ -90,13 +90,8 @@ pub fn handler(
     if config.reflection {
         rest = rest.merge(docs::router(dialects));
     }
-    let compression = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED));
     let rest = rest
-        .layer(compression)
-        .layer(axum::middleware::map_request(accept_identity))
-        .route_layer(axum::middleware::from_fn(observe::note_route))
+        .route_layer(MapRequestLayer::new(observe::note_route))
         .fallback(protocol::not_found);
     Handler::Api(Arc::new(Api {
         dialects,
@@ -112,6 +107,9 @@ pub fn handler(
         callers,
         grpc,
         rest,
+        compression: CompressionLayer::new()
+            .quality(CompressionLevel::Fastest)
+            .compress_when(SizeAbove::new(MIN_COMPRESSED)),
     }))
 }
 
@@ -158,6 +156,7 @@ pub struct Api {
     callers: Option<Arc<RateLimiter>>,
     grpc: Services,
     rest: Router,
+    compression: CompressionLayer<SizeAbove>,
 }
 
 impl Api {
@@ -207,41 +206,48 @@ impl Api {
     async fn route(&self, mut request: Request) -> Response {
         let protocol = Protocol::of(&request);
         let Protocol::Grpc(kind) = &protocol else {
-            let response = self.rest.clone().oneshot(request).await;
-            return response.unwrap_or_else(|never| match never {});
+            accept_identity(request.headers_mut());
+            let rest = self.compression.layer(self.rest.clone());
+            let response = rest.oneshot(request).await;
+            return response
+                .unwrap_or_else(|never| match never {})
+                .map(Body::new);
         };
         if let Some(refused) = protocol::refuse_grpc(kind, &mut request) {
             return refused;
         }
-        let response = if protocol.is_grpc_web() {
-            let grpc = self.grpc.clone();
-            let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
-                let grpc = grpc.clone();
-                async move {
-                    let response = grpc.call(request.map(Body::new)).await;
-                    Ok::<_, Infallible>(observe::note_status(response))
-                }
-            });
-            let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
-            let response = response.await.unwrap_or_else(|never| match never {});
-            response.map(Body::new)
-        } else {
-            self.grpc.call(request).await
-        };
-        let refused = refused_by_tonic(response.headers());
-        refused.map_or(response, |error| protocol.render(&error))
+        if !protocol.is_grpc_web() {
+            return call(&self.grpc, request, &protocol).await;
+        }
+        let grpc = self.grpc.clone();
+        let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
+            let (grpc, protocol) = (grpc.clone(), protocol.clone());
+            async move {
+                let response = call(&grpc, request.map(Body::new), &protocol).await;
+                Ok::<_, Infallible>(observe::note_status(response))
+            }
+        });
+        let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
+        let response = response.await.unwrap_or_else(|never| match never {});
+        response.map(Body::new)
     }
+}
+
+/// Calls a gRPC method.
+async fn call(grpc: &Services, request: Request, protocol: &Protocol) -> Response {
+    let response = grpc.call(request).await;
+    let refused = refused_by_tonic(response.headers());
+    refused.map_or(response, |error| protocol.render(&error))
 }
 
 /// Makes every client accept an uncompressed response, by removing what forbids `identity` from
 /// `Accept-Encoding`. A write must not be executed and then get 406.
-async fn accept_identity(mut request: Request) -> Request {
+fn accept_identity(headers: &mut HeaderMap) {
     let forbids = |coding: &str| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = weight.trim().strip_prefix("q=").map(str::parse);
         matches!(name.trim(), "identity" | "*") && weight == Some(Ok(0.0_f32))
     };
-    let headers = request.headers_mut();
     let values = headers.get_all(ACCEPT_ENCODING).iter();
     let codings = values.filter_map(|value| value.to_str().ok());
     let codings: Vec<_> = codings.flat_map(|value| value.split(',')).collect();
@@ -253,7 +259,6 @@ async fn accept_identity(mut request: Request) -> Request {
             Ok(_) | Err(_) => headers.remove(ACCEPT_ENCODING),
         };
     }
-    request
 }
 
 /// The layer for CORS; `None` if no origin is allowed.

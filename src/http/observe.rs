@@ -3,11 +3,12 @@
 
 use std::{
     borrow::Cow,
+    error::Error as _,
     net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context as TaskContext, Poll},
     time::{Duration, Instant},
@@ -16,7 +17,6 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
-    middleware::Next,
     response::Response,
 };
 use http::{HeaderMap, Method, StatusCode, Version, header::USER_AGENT};
@@ -52,16 +52,25 @@ pub(super) async fn observe<F: Future<Output = Response>>(
 ) -> Response {
     let observed = Observed::of(&request, if has_tls { "https" } else { "http" });
     let (context, span) = (observed.context.clone(), observed.span.clone());
-    let received = Arc::clone(&observed.received);
+    let (received, cut_off) = (
+        Arc::clone(&observed.received),
+        Arc::clone(&observed.received),
+    );
+    let is_http2 = request.version() == Version::HTTP_2;
     let request = request.map(|body| {
         if body.is_end_stream() {
-            body
-        } else {
-            Body::new(body.inspect_frame(move |frame| {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                received.fetch_add(length as u64, Ordering::Relaxed);
-            }))
+            return body;
         }
+        let body = body.inspect_frame(move |frame| {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            received.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        });
+        // Over HTTP/2, frames are checked before they become a body, so any error is a disconnect.
+        let is_gone = move |error: &axum::Error| is_http2 || is_incomplete(error);
+        Body::new(body.map_err(move |error| {
+            cut_off.is_cut.fetch_or(is_gone(&error), Ordering::Relaxed);
+            error
+        }))
     });
     let response = context.scope(next(request).instrument(span)).await;
     observed.sending(response)
@@ -69,19 +78,12 @@ pub(super) async fn observe<F: Future<Output = Response>>(
 
 /// Records the template of the matched route. A handler of a wildcard route may record a more
 /// specific template itself.
-pub(super) async fn note_route(request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let (Some(path), Some(context)) = (path, crate::telemetry::request::current()) else {
-        return next.run(request).await;
-    };
-    let takes_all = path.as_str().contains("{*");
-    if !takes_all {
+pub(super) fn note_route(request: Request) -> Request {
+    let path = request.extensions().get::<MatchedPath>();
+    if let (Some(path), Some(context)) = (path, crate::telemetry::request::current()) {
         context.set_route(path.as_str());
     }
-    let response = next.run(request).await;
-    // Has no effect if the handler recorded one: the first template is kept.
-    context.set_route(path.as_str());
-    response
+    request
 }
 
 /// Records the status of a gRPC call inside of the gRPC-Web translation, which moves it into the
@@ -105,6 +107,19 @@ pub(super) fn note_status(response: Response) -> Response {
     }
 }
 
+/// Whether a body over HTTP/1 ended before its end.
+fn is_incomplete(error: &axum::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let error_of_http = error.downcast_ref::<hyper::Error>();
+        if error_of_http.is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 fn code(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
     Some(Code::from_bytes(status.as_bytes()))
@@ -119,13 +134,21 @@ struct Observed {
     peer: Option<IpAddr>,
     version: &'static str,
     start: Instant,
-    received: Arc<AtomicU64>,
+    received: Arc<Received>,
     sent: u64,
     /// The status of its response; `None` while there is none.
     status: Option<StatusCode>,
     /// Whether the response was sent to its end.
     is_complete: bool,
     _active: GaugeGuard,
+}
+
+/// What was received of a request body.
+#[derive(Default)]
+struct Received {
+    bytes: AtomicU64,
+    /// Whether the client disconnected before its end.
+    is_cut: AtomicBool,
 }
 
 /// The type of a request. gRPC calls are not counted as HTTP exchanges as well.
@@ -192,13 +215,20 @@ impl Observed {
         })
     }
 
+    /// Whether the client disconnected before the end of its request.
+    fn is_cut(&self) -> bool {
+        self.received.is_cut.load(Ordering::Relaxed)
+    }
+
     fn measure(&self, duration: Duration) -> Outcome {
-        let sizes = (self.received.load(Ordering::Relaxed), self.sent);
+        let received = self.received.bytes.load(Ordering::Relaxed);
+        let (sizes, is_cut) = ((received, self.sent), self.is_cut());
         let tenant = self.context.tenant();
         match self.kind {
             Kind::Grpc { method } => {
                 // Without a status, the client disconnected before the call ended.
-                let code = self.context.grpc_status().unwrap_or(Code::Cancelled);
+                let code = self.context.grpc_status().filter(|_| !is_cut);
+                let code = code.unwrap_or(Code::Cancelled);
                 let outcome = Outcome::of_call(code);
                 metrics::called(Call {
                     method,
@@ -212,7 +242,8 @@ impl Observed {
             }
             Kind::Rest { method, scheme } => {
                 // 499, as Nginx logs a client that closed the connection.
-                let status = self.status.map_or(499, |status| status.as_u16());
+                let status = self.status.filter(|_| !is_cut);
+                let status = status.map_or(499, |status| status.as_u16());
                 metrics::exchanged(Exchange {
                     method,
                     route: self.context.route(),
@@ -289,9 +320,9 @@ impl Observed {
             tenant = self.context.tenant(),
             subject = self.context.subject(),
             peer = self.peer.map(|peer| peer.to_string()),
-            request_bytes = self.received.load(Ordering::Relaxed),
+            request_bytes = self.received.bytes.load(Ordering::Relaxed),
             response_bytes = self.sent,
-            complete = self.is_complete,
+            complete = self.is_complete && !self.is_cut(),
             "request completed"
         );
     }

@@ -104,7 +104,7 @@ async fn respond(api: &Api, request: Request) -> Result<Response, Refused> {
         Found::Nothing => return Ok(not_found(&parts.method, path)),
     };
     if let Some(context) = crate::telemetry::request::current() {
-        context.set_route(&route.binding.template);
+        context.set_operation_route(&route.binding.template);
     }
     let json = request::json(&route, &parts.headers, body, api.limits).await?;
     let frame = translated(json.len(), || {

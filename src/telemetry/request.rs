@@ -29,6 +29,7 @@ struct RequestState {
     subject: OnceLock<Arc<str>>,
     tenant: OnceLock<Box<str>>,
     route: OnceLock<Box<str>>,
+    operation_route: OnceLock<Box<str>>,
     operation: OnceLock<&'static str>,
     grpc_status: OnceLock<Code>,
 }
@@ -47,6 +48,7 @@ impl RequestContext {
             subject: OnceLock::new(),
             tenant: OnceLock::new(),
             route: OnceLock::new(),
+            operation_route: OnceLock::new(),
             operation: OnceLock::new(),
             grpc_status: OnceLock::new(),
         }))
@@ -90,7 +92,8 @@ impl RequestContext {
 
     /// The template of the matched REST route.
     pub fn route(&self) -> Option<&str> {
-        self.0.route.get().map(AsRef::as_ref)
+        let route = self.0.operation_route.get().or(self.0.route.get());
+        route.map(AsRef::as_ref)
     }
 
     /// The status of a gRPC call, once it is sent.
@@ -101,6 +104,12 @@ impl RequestContext {
     /// Sets the template of the matched route. Only the first call has an effect.
     pub fn set_route(&self, route: &str) {
         let _ = self.0.route.set(route.into());
+    }
+
+    /// Sets the template of the operation, which replaces that of its wildcard route. Only the first
+    /// call has an effect.
+    pub fn set_operation_route(&self, route: &str) {
+        let _ = self.0.operation_route.set(route.into());
     }
 
     /// Sets the status of a gRPC call. Only the first call has an effect.
