@@ -4,6 +4,7 @@
 use std::{
     borrow::Cow,
     error::Error as _,
+    io,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -111,8 +112,8 @@ pub(super) fn note_status(response: Response) -> Response {
 fn is_incomplete(error: &axum::Error) -> bool {
     let mut source = error.source();
     while let Some(error) = source {
-        let error_of_http = error.downcast_ref::<hyper::Error>();
-        if error_of_http.is_some_and(hyper::Error::is_incomplete_message) {
+        let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+        if error.downcast_ref().is_some_and(is_end) {
             return true;
         }
         source = error.source();

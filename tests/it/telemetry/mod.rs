@@ -4,11 +4,14 @@ mod collector;
 mod metrics;
 
 use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
 use futures::future::join_all;
 use opentelemetry_proto::tonic::{
@@ -398,4 +401,59 @@ async fn every_log_line_is_whole_and_none_is_lost() {
         assert_eq!(count(), CLIENTS * CALLS, "{message}");
     }
     assert!(running.log().iter().all(serde_json::Value::is_object));
+}
+
+/// The status in the log is the one that was sent, or says that the client disconnected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_logged_with_the_status_that_was_sent() {
+    const PATH: &str = "/endcap.v1.CollectionService/GetCollection";
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(endcap(folder.path(), None));
+    let address = running.http.strip_prefix("http://").unwrap().to_owned();
+    // In base64, the other type.
+    let empty = BASE64_STANDARD.encode([0; 5]);
+    for (kind, body, status) in [
+        // Without the frame of a message; a frame that is cut off; a message that is not one.
+        ("application/grpc-web", vec![], "3"),
+        ("application/grpc-web", vec![0, 0, 0, 0, 9], "3"),
+        ("application/grpc-web", vec![0, 0, 0, 0, 1, 0xff], "3"),
+        ("application/grpc-web-text", b"====".to_vec(), "3"),
+        // Without a key.
+        ("application/grpc-web-text", empty.into_bytes(), "3"),
+    ] {
+        let post = http_client().build().unwrap();
+        let post = post.post(format!("{}{PATH}", running.http));
+        let post = post.header("content-type", kind).body(body.clone());
+        let sent = post.send().await.unwrap();
+        assert_eq!(sent.headers()["grpc-status"], status, "{kind} {body:?}");
+    }
+    // Half of a request over each protocol.
+    for head in [
+        format!("POST {PATH} HTTP/1.1\r\ncontent-type: application/grpc-web\r\n"),
+        "POST /v1/collections HTTP/1.1\r\ncontent-type: application/json\r\n".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let half = format!("{head}host: a\r\ncontent-length: 100\r\n\r\n\0\0\0\0\x5f{{}}");
+        stream.write_all(half.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(running.stop());
+    let seen = || {
+        let log = running.log().into_iter();
+        let lines = log.filter(|line| line["message"] == "request completed");
+        let lines = lines.map(|line| {
+            let status = ["grpc_status", "status"].map(|name| line[name].as_i64());
+            (status, line["complete"].as_bool())
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while seen().len() < 7 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut expected = vec![([Some(3), None], Some(true)); 5];
+    expected.push(([Some(1), None], Some(false)));
+    expected.push(([None, Some(499)], Some(false)));
+    assert_eq!(seen(), expected);
 }
