@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use flate2::read::MultiGzDecoder;
 use http::{
     HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN},
 };
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -38,6 +38,9 @@ pub enum BodyError {
     /// It has an unsupported content type.
     #[error("the content type {0:?} is not supported; send application/json")]
     ContentType(String),
+    /// A web page sent it without a content type.
+    #[error("a request from a web page needs the content type application/json")]
+    NoContentType,
     /// It has an unsupported content encoding.
     #[error("the content encoding {0:?} is not supported; send gzip or identity")]
     ContentEncoding(String),
@@ -55,7 +58,7 @@ pub enum BodyError {
     Cut,
 }
 
-/// Reads the JSON object in a body. A missing content type means JSON.
+/// Reads the JSON object in a body. A missing content type means JSON, except from a web page.
 ///
 /// # Errors
 /// If the body has more than `max` bytes (decompressed) or `max_items` values and names, has
@@ -74,7 +77,8 @@ pub async fn json_object(
     })
 }
 
-/// Reads a body that will be parsed as JSON. A missing content type means JSON.
+/// Reads a body that will be parsed as JSON. A missing content type means JSON, except from a web
+/// page.
 ///
 /// # Errors
 /// If the body has more than `max` bytes (decompressed) or `max_items` values and names, or has
@@ -85,11 +89,16 @@ pub async fn json(
     max: usize,
     max_items: usize,
 ) -> Result<Bytes, BodyError> {
-    if let Some(kind) = headers.get(CONTENT_TYPE)
-        && !is_json(kind.as_bytes())
-    {
-        let kind = String::from_utf8_lossy(kind.as_bytes());
-        return Err(BodyError::ContentType(kind.into_owned()));
+    match headers.get(CONTENT_TYPE) {
+        Some(kind) if !is_json(kind.as_bytes()) => {
+            let kind = String::from_utf8_lossy(kind.as_bytes());
+            return Err(BodyError::ContentType(kind.into_owned()));
+        }
+        // Browsers send it to any origin without asking first, whereas JSON requires CORS.
+        None if headers.contains_key(ORIGIN) && !body.is_end_stream() => {
+            return Err(BodyError::NoContentType);
+        }
+        Some(_) | None => {}
     }
     let mut bytes = bytes(headers, body, max).await?;
     // Some editors write a byte order mark, which the parser would reject.

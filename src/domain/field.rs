@@ -28,6 +28,8 @@ pub enum FieldPath {
     Entries(EntryKind),
     /// The rule entry at that index.
     Entry(usize),
+    /// Its index.
+    EntryIndex(usize),
     /// The texts of all locales together.
     Texts,
     /// The display name, which at least one locale must have.

@@ -32,6 +32,7 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::Sort => "collection.sort".into(),
         FieldPath::Entries(_) => "add".into(),
         FieldPath::Entry(at) => format!("add[{at}]"),
+        FieldPath::EntryIndex(at) => format!("add[{at}].index"),
         FieldPath::CatalogId => "collection.catalog_id".into(),
         FieldPath::ParentIds => "collection.parent_ids".into(),
         FieldPath::Mutations | FieldPath::MutationIds => "mutations".into(),

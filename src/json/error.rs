@@ -48,9 +48,9 @@ impl From<BodyError> for Refused {
             BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            BodyError::ContentType(_) | BodyError::ContentEncoding(_) => {
-                StatusCode::UNSUPPORTED_MEDIA_TYPE
-            }
+            BodyError::ContentType(_)
+            | BodyError::NoContentType
+            | BodyError::ContentEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Encoding
             | BodyError::Malformed(_)
             | BodyError::NotAnObject

@@ -69,8 +69,12 @@ impl Command for ChangeRuleEntries {
         violations.count("remove", self.remove.len(), max);
         let mut seen = BTreeSet::new();
         for (at, (product, index)) in self.add.iter().enumerate() {
+            if !seen.insert(product) {
+                let field = FieldPath::Entry(at);
+                violations.add(field, product.as_str(), Constraint::Repeated);
+                continue;
+            }
             let constraint = match (self.kind, index) {
-                _ if !seen.insert(product) => Constraint::Repeated,
                 (EntryKind::Pin, None) => Constraint::Required,
                 (EntryKind::Pin, Some(index)) if i64::try_from(*index).is_err() => {
                     Constraint::OutOfRange {
@@ -79,13 +83,14 @@ impl Command for ChangeRuleEntries {
                     }
                 }
                 (EntryKind::Include | EntryKind::Exclude, Some(_)) => {
-                    Constraint::Forbidden("index is allowed only for pins")
+                    Constraint::Forbidden("only pins have one")
                 }
                 (EntryKind::Pin, Some(_)) | (EntryKind::Include | EntryKind::Exclude, None) => {
                     continue;
                 }
             };
-            violations.add(FieldPath::Entry(at), product.as_str(), constraint);
+            let index = index.map(|index| index.to_string()).unwrap_or_default();
+            violations.add(FieldPath::EntryIndex(at), &index, constraint);
         }
         violations.finish()
     }
@@ -187,8 +192,8 @@ impl ChangeRuleEntries {
             *pinned.entry(*index).or_default() += 1;
         }
         for (at, (product, index)) in self.add.iter().enumerate() {
-            let field = FieldPath::Entry(at);
             if index.is_some_and(|index| pinned.get(&index).is_some_and(|count| *count > 1)) {
+                let field = FieldPath::EntryIndex(at);
                 let why = Constraint::Forbidden("another product is pinned to that index");
                 violations.add(field, &index.unwrap_or_default().to_string(), why);
             } else if named.excludes.contains(product)
@@ -196,6 +201,7 @@ impl ChangeRuleEntries {
                     || named.absent.contains(product)
                     || named.pins.contains_key(product))
             {
+                let field = FieldPath::Entry(at);
                 let why = "a product can't be both excluded and included or pinned";
                 violations.add(field, product.as_str(), Constraint::Forbidden(why));
             }

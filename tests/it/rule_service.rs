@@ -680,10 +680,10 @@ async fn invalid_rule_entries_are_rejected(#[values(Sqlite, Postgres)] engine: E
         ),
         (
             entries(Include, &[("b", Some(1))]),
-            "add[0]",
-            "is not allowed: index is allowed only for pins",
+            "add[0].index",
+            "is not allowed: only pins have one",
         ),
-        (entries(Pin, &[("b", None)]), "add[0]", "is required"),
+        (entries(Pin, &[("b", None)]), "add[0].index", "is required"),
         (
             entries(Pin, &[("b", Some(-1))]),
             "add[0].index",
@@ -691,7 +691,7 @@ async fn invalid_rule_entries_are_rejected(#[values(Sqlite, Postgres)] engine: E
         ),
         (
             entries(Pin, &[("b", Some(0))]),
-            "add[0]",
+            "add[0].index",
             "is not allowed: another product is pinned to that index",
         ),
         (

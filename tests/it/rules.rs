@@ -1123,7 +1123,7 @@ async fn rule_entries_are_paged_and_invalid_ones_are_rejected(
         "{told}"
     );
     let told = refused(EntryKind::Include, vec![(product_id(3), Some(1))]).await;
-    assert!(told.contains("index is allowed only for pins"), "{told}");
+    assert!(told.contains("only pins have one"), "{told}");
 
     // A pinned product can't be moved.
     world

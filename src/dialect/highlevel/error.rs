@@ -54,9 +54,9 @@ impl From<BodyError> for Failure {
             BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            BodyError::ContentType(_) | BodyError::ContentEncoding(_) => {
-                StatusCode::UNSUPPORTED_MEDIA_TYPE
-            }
+            BodyError::ContentType(_)
+            | BodyError::NoContentType
+            | BodyError::ContentEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Malformed(_)
             | BodyError::Encoding
             | BodyError::NotAnObject
@@ -296,7 +296,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::CustomProperties => "customProperties",
         FieldPath::Sort => "sort",
         FieldPath::Entries(_) => "entries",
-        FieldPath::Entry(at) => return format!("entries.{at}"),
+        FieldPath::Entry(at) | FieldPath::EntryIndex(at) => return format!("entries.{at}"),
         FieldPath::CatalogId => "catalogId",
         FieldPath::ParentIds => "parentIds",
         FieldPath::FilterExpression => "filter",

@@ -55,9 +55,9 @@ impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
         let code = match error {
             BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => codes::TOO_LARGE,
-            BodyError::ContentType(_) | BodyError::ContentEncoding(_) => {
-                codes::UNSUPPORTED_MEDIA_TYPE
-            }
+            BodyError::ContentType(_)
+            | BodyError::NoContentType
+            | BodyError::ContentEncoding(_) => codes::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Malformed(_)
             | BodyError::Encoding
             | BodyError::NotAnObject

@@ -24,7 +24,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::CustomProperties | FieldPath::Collection => "properties".into(),
         FieldPath::Sort => "sort".into(),
         FieldPath::Entries(_) => "entries".into(),
-        FieldPath::Entry(at) => format!("entries.{at}"),
+        FieldPath::Entry(at) | FieldPath::EntryIndex(at) => format!("entries.{at}"),
         FieldPath::CatalogId => "catalogId".into(),
         FieldPath::ParentIds => "parentCategoryIds".into(),
         FieldPath::Mutations => "moves".into(),

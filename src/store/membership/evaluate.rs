@@ -150,9 +150,9 @@ impl Locked {
         let collection = self.expect(id, None)?.clone();
         if !collection.kind.is_smart() {
             self.end_evaluation(tx, id).await?;
+            // The sort keys stay, as there may be a million of them: nothing reads them before the
+            // collection is smart again, and then they are all compared with the expected ones.
             entries::clear(tx, id).await?;
-            let stored = keys::of_collection(tx, id).await?;
-            put_keys(tx, id, &stored, &HashMap::new(), None).await?;
             return Ok(BTreeMap::new());
         }
         let found = match scope {
@@ -198,7 +198,7 @@ impl Locked {
             let changed = usize::from(applied.rows_written > 0);
             tx.with_ledger(|ledger| ledger.lists_followed(changed));
         }
-        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
+        put_keys(tx, id, &stored, &expected.keys, &expected.list).await?;
         due::put_earlier(tx, &expected.due).await?;
         metrics::rules_evaluated();
         self.end_evaluation(tx, id).await?;
@@ -631,20 +631,18 @@ fn mutations(old: &[ChildId], expected: &Expected, named: &Named) -> Vec<Mutatio
     mutations
 }
 
-/// Writes the sort keys that differ from the stored ones. `list` is the new list, or `None` if the
-/// list did not change.
+/// Writes the sort keys that differ from the stored ones, given the new list.
 async fn put_keys(
     tx: &Tx,
     collection: &CollectionId,
     stored: &HashMap<ChildId, String>,
     expected: &HashMap<ChildId, String>,
-    list: Option<&[ChildId]>,
+    list: &[ChildId],
 ) -> Result<()> {
-    let in_list = list.map(|list| list.iter().collect::<HashSet<_>>());
+    let list: HashSet<_> = list.iter().collect();
     let gone = stored.keys().filter(|id| !expected.contains_key(*id));
     // Members that left the list have no rows any more, so there is nothing to clear.
-    let is_there = |id: &&ChildId| in_list.as_ref().is_none_or(|list| list.contains(*id));
-    let gone = gone.filter(is_there);
+    let gone = gone.filter(|id| list.contains(id));
     let changed = expected
         .iter()
         .filter(|(id, key)| stored.get(*id) != Some(key));

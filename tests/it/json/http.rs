@@ -457,6 +457,14 @@ async fn bodies_are_limited(#[values(Sqlite, Postgres)] engine: Engine) {
     let form = send(&server, "POST", "/v1/collections").body("a=b");
     let form = form.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(status_and_body(form).await.0, 415);
+    // As a web page sends it, and as a script does.
+    let untyped = |id: &str| {
+        let body = format!(r#"{{"id": "{id}", "texts": {{"en": {{"displayName": "A"}}}}}}"#);
+        send(&server, "POST", "/v1/collections").body(body)
+    };
+    let page = untyped("page").header("origin", "http://example.com");
+    assert_eq!(status_and_body(page).await.0, 415);
+    assert_eq!(status_and_body(untyped("script")).await.0, 200);
     let packed = create(&server, "a").header("content-encoding", "br");
     assert_eq!(status_and_body(packed).await.0, 415);
 }
