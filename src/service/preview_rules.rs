@@ -123,11 +123,10 @@ async fn run(
         tx.now
     };
     // Not counted beforehand, which would take a tenth of the time of the evaluation.
-    let (mut read, mut evaluated) = (0, 0);
+    let mut evaluated = 0;
     let (mut matches, mut joining) = (Counted::default(), Counted::default());
     let mut count = |verdicts: Vec<(ProductId, bool)>| {
         for (product, is_match) in verdicts {
-            evaluated += 1;
             if is_match {
                 matches.add(&product, command.sample);
             }
@@ -144,12 +143,12 @@ async fn run(
     });
     let mut evaluating = Behind::default();
     while let Some(page) = pages.next().await? {
-        read += page.products.len();
-        if read > max {
+        evaluated += page.products.len();
+        if evaluated > max {
             return Err(too_many_products(max));
         }
         let matches_rules = Arc::clone(&matches_rules);
-        // Here the products are dropped, too, which takes as long as to read them.
+        // Here the products are dropped, too: the thread that reads them has more to do.
         let evaluate = move |page: Page| {
             let verdict = |product: Product| {
                 let is_match = matches_rules(&product);
@@ -166,7 +165,7 @@ async fn run(
         (joining, leaving) = compared.finish(joining, command.sample);
     }
     Ok(Preview {
-        evaluated,
+        evaluated: evaluated as u64,
         matches: Sample::of(tx, matches).await?,
         joining: Sample::of(tx, joining).await?,
         leaving: Sample::of(tx, leaving).await?,

@@ -214,20 +214,20 @@ impl Children<'_> {
         let contents = self.contents(&wanted).await?;
         let directory = self.directory().await?;
         let mut anchors = Vec::with_capacity(homes.len());
+        // The last anchor so far, and how many segments it is the last one of.
+        let (mut anchor, mut searched) = (None, 0);
         for (at, segment) in directory.iter().enumerate() {
-            let mut anchor = None;
-            // Whether the segments before this one were searched, or need not be.
-            let mut is_searched = false;
             for id in contents.get(&segment.id).into_iter().flatten() {
                 if homes.contains_key(id) {
-                    if !is_searched {
-                        anchor = self.last_of(&directory[..at], &is_anchor).await?;
-                        is_searched = true;
+                    if searched < at {
+                        let between = &directory[searched..at];
+                        anchor = self.last_of(between, &is_anchor).await?.or(anchor);
                     }
+                    searched = at + 1;
                     anchors.push((id.clone(), anchor.clone()));
                 } else if is_anchor(id) {
                     anchor = Some(id.clone());
-                    is_searched = true;
+                    searched = at + 1;
                 }
             }
         }
