@@ -85,8 +85,8 @@ pub(super) fn not_current(header: &str, tag: &str) -> Refused {
 }
 
 /// The message of a JSON error. The library does not mention what is expected, so that is added: the
-/// form of field masks, and the names in an enum or a message, which is the `kind` of the invalid
-/// value.
+/// form of field masks, an integer, and the names in an enum or a message, which is the `kind` of
+/// the invalid value.
 pub(super) fn problem(error: &serde_json::Error, kind: Option<&Kind>) -> String {
     let text = shorten(&error.to_string(), SHOWN);
     let how = "invalid field mask (names in lowerCamelCase, with commas between them)";
@@ -100,6 +100,7 @@ pub(super) fn problem(error: &serde_json::Error, kind: Option<&Kind>) -> String 
         Some(Kind::Message(kind)) if text.starts_with("unrecognized field name") => {
             format!("{text}; the fields are {}", names::all(kind))
         }
+        Some(Kind::Int32 | Kind::Int64) if text.contains("digit") => "must be an integer".into(),
         _ => text,
     }
 }

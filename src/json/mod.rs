@@ -133,11 +133,14 @@ fn error_response(error: &Error) -> Response {
 }
 
 fn not_found(method: &Method, path: &str) -> Response {
-    error::no_route(format!(
-        "route not found: {method} {path}; after the last \":\" of a path comes the method, so \
-         that in an id \":\" is %3A and \"/\" is %2F"
-    ))
-    .into_response()
+    // An id may be the reason, if the path is longer than `/v1/collections`.
+    let hint = if path.contains(':') || path.split('/').count() > 4 {
+        "; after the last \":\" of a path comes the method, so that in an id \":\" is %3A and \"/\" is \
+         %2F"
+    } else {
+        ""
+    };
+    error::no_route(format!("route not found: {method} {path}{hint}")).into_response()
 }
 
 fn wrong_method(method: &Method, path: &str, allowed: &[&str]) -> Response {

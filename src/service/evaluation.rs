@@ -77,7 +77,10 @@ impl Service {
                     match (step.await?, has_more) {
                         (false, _) => Phase::Done,
                         (true, true) => Phase::Find(matches),
-                        (true, false) => Phase::Clear(matches),
+                        (true, false) => {
+                            steps.restart();
+                            Phase::Clear(matches)
+                        }
                     }
                 }
                 Phase::Clear(matches) => {
@@ -91,6 +94,7 @@ impl Service {
                         Some(false) => {
                             let tx = self.store.read_on(&reading).await?;
                             let next = NextList::begin(&tx, *matches).await?;
+                            steps.restart();
                             next.map_or(Phase::Begin, |next| Phase::Write(Box::new(next)))
                         }
                     }
@@ -102,7 +106,10 @@ impl Service {
                     });
                     match step.await? {
                         None => Phase::Begin,
-                        Some(written) if next.wrote(&written) => Phase::CatchUp(next),
+                        Some(written) if next.wrote(&written) => {
+                            steps.restart();
+                            Phase::CatchUp(next)
+                        }
                         Some(_) => Phase::Write(next),
                     }
                 }

@@ -107,6 +107,11 @@ impl<'a> Steps<'a> {
         })
     }
 
+    /// Begins steps of another kind: how long they take is not known yet.
+    pub(super) fn restart(&mut self) {
+        self.size = LISTS.0;
+    }
+
     /// Writes one step, and adapts the size of the next one to how long this one made others wait.
     pub(super) async fn take<C, T, F>(&mut self, context: &C, step: F) -> Result<T>
     where

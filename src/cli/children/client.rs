@@ -99,6 +99,9 @@ impl Place {
         let scheme = config.listen.tls.as_ref().map_or("http", |_| "https");
         let here = || format!("{scheme}://{}", from_here(config.listen.grpc));
         let url = self.server.clone().unwrap_or_else(here);
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(format!("--server {url}: must begin with http:// or https://").into());
+        }
         let unreachable = |source| Unreachable {
             url: url.clone(),
             source,
