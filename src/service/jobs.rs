@@ -123,7 +123,9 @@ impl<'a> Steps<'a> {
         let written = store.write_on(&self.writing, Mode::Commit, context, |tx, context| {
             timed(tx, step(tx, context)).boxed()
         });
-        let (written, took) = written.await?;
+        let (written, locked) = written.await?;
+        // With the commit, for which others wait as well.
+        let took = locked.elapsed();
         let size = if took > STEP {
             self.size / 2
         } else {
@@ -136,12 +138,12 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// The result of a step, and for how long it made other writers wait: since it has its locks, for
+/// The result of a step, and since when it makes other writers wait: since it has its locks, for
 /// which it may have waited itself.
-async fn timed<T>(tx: &Tx, step: BoxFuture<'_, Result<T>>) -> Result<(T, Duration)> {
+async fn timed<T>(tx: &Tx, step: BoxFuture<'_, Result<T>>) -> Result<(T, Instant)> {
     let began = Instant::now();
     let done = step.await?;
-    Ok((done, tx.locked_at().unwrap_or(began).elapsed()))
+    Ok((done, tx.locked_at().unwrap_or(began)))
 }
 
 /// Does a part of a job. Returns whether there may be more.
