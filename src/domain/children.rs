@@ -260,7 +260,8 @@ impl Mutation {
         self.ids().map_or(0, <[_]>::len)
     }
 
-    fn position(&self) -> Option<&Position> {
+    /// The position to which it inserts or moves children; `None` if it has none.
+    pub fn position(&self) -> Option<&Position> {
         match self {
             Self::Insert { position, .. }
             | Self::MoveIds { position, .. }

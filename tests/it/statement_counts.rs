@@ -1,4 +1,5 @@
-//! A write to many lists takes at most 1.5 times as many statements as a write to one.
+//! A write to many lists, or to many places of one list, takes at most 1.5 times as many statements
+//! as a write to one.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +14,13 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Change, Changes, ChildId, ChildType, CollectionId, Condition, DetailsChanges,
-        Draft, EntryKind, Field, Kind, Locale, MapChange, Operand, Operator, ProductChanges,
-        ProductId, Rule, Rules, Sort, SortBy, TenantId, TextField,
+        Draft, EntryKind, Field, Kind, Locale, MapChange, Mutation, OnDuplicate, Operand, Operator,
+        Position, ProductChanges, ProductId, Rule, Rules, Sort, SortBy, TenantId, TextField,
     },
     service::{
-        AssignProducts, Assignment, ChangeRuleEntries, ChildStart, Command, CreateCollection,
-        DeleteCollection, DeleteProducts, Expected, Include, ListChildren, Listing, Parents,
-        ProductUpsert, Service, UpdateCollection, UpsertProducts,
+        AssignProducts, Assignment, ChangeRuleEntries, ChildMutation, ChildStart, Command,
+        CreateCollection, DeleteCollection, DeleteProducts, Expected, Include, ListChildren,
+        Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -59,21 +60,17 @@ impl Counter {
     }
 }
 
-/// Creates a smart collection of the products that have the tag of any count above its number.
-/// Every other collection is sorted, and has a pinned product.
-async fn make_smart(counter: &Counter, number: usize) {
-    let tags = COUNTS.iter().filter(|count| number < **count);
-    let tags = tags.map(|count| Operand::Text(format!("t{count}")));
+/// The creation of a smart collection of the products that have one of the tags.
+fn smart(id: &str, tags: Vec<Operand>, is_sorted: bool) -> CreateCollection {
     let root = Rule::Condition(Condition {
         field: Field::Tag,
         operator: Operator::In,
-        operands: tags.collect(),
+        operands: tags,
     });
-    let mut command = creation(&format!("s{number:04}"), Parents::None);
+    let mut command = creation(id, Parents::None);
     command.draft.kind = Kind::Smart {
         rules: Rules { root },
     };
-    let is_sorted = number.is_multiple_of(2);
     if is_sorted {
         command.draft.changes.sort = Change::Set(Sort {
             by: SortBy::Title,
@@ -81,19 +78,38 @@ async fn make_smart(counter: &Counter, number: usize) {
             out_of_stock_last: true,
         });
     }
+    command
+}
+
+fn entries(id: &str, kind: EntryKind, add: Vec<(ProductId, Option<u64>)>) -> ChangeRuleEntries {
+    ChangeRuleEntries {
+        collection: CollectionId::trusted(id),
+        kind,
+        add,
+        remove: Vec::new(),
+        replace: false,
+        etag: None,
+        include: Include::default(),
+        retry: None,
+    }
+}
+
+/// Creates a smart collection of the products that have the tag of any count above its number.
+/// Every other collection is sorted, and has a pinned product.
+async fn make_smart(counter: &Counter, number: usize) {
+    let id = format!("s{number:04}");
+    let tags = COUNTS.iter().filter(|count| number < **count);
+    let tags = tags.map(|count| Operand::Text(format!("t{count}")));
+    let is_sorted = number.is_multiple_of(2);
+    let command = smart(&id, tags.collect(), is_sorted);
     let execute = counter.service.execute(&counter.caller, command);
     execute.await.unwrap();
     if is_sorted {
-        let pin = ChangeRuleEntries {
-            collection: CollectionId::trusted(format!("s{number:04}")),
-            kind: EntryKind::Pin,
-            add: vec![(ProductId::trusted("q0"), Some(1))],
-            remove: Vec::new(),
-            replace: false,
-            etag: None,
-            include: Include::default(),
-            retry: None,
-        };
+        let pin = entries(
+            &id,
+            EntryKind::Pin,
+            vec![(ProductId::trusted("q0"), Some(1))],
+        );
         counter.service.execute(&counter.caller, pin).await.unwrap();
     }
 }
@@ -149,6 +165,102 @@ async fn smart_lists_take_a_bounded_number_of_statements(
         let (one, most) = (counted[0] as f64, counted.iter().max().unwrap());
         let is_right = *most as f64 <= MAX_RATIO * one && *most <= MAX_EVALUATED;
         assert!(is_right, "{operation}: {counted:?} for {COUNTS:?} lists");
+    }
+}
+
+/// A child of a list, by its number.
+fn member(number: usize) -> String {
+    format!("b{number:04}")
+}
+
+/// The write of `count` products with a tag and the titles of the first members.
+fn tagged(count: usize, tag: &str, id: impl Fn(usize) -> String) -> UpsertProducts {
+    let one = upsert("", Listing::Same).products.remove(0);
+    let products = (0..count).map(|at| {
+        let mut one = one.clone();
+        one.changes.id = ProductId::trusted(id(at));
+        one.changes.title = Change::Set(member(at));
+        one.changes.details.tags = Change::Set(vec![tag.into()]);
+        one
+    });
+    UpsertProducts {
+        products: products.collect(),
+        ..upsert("", Listing::Same)
+    }
+}
+
+/// The writes that change a list at `count` places.
+async fn change_places(counter: &mut Counter, count: usize) {
+    let id = |name, number| format!("{name}{count:04}-{number:04}");
+    // Each has the title of a member, and so a place of its own.
+    counter
+        .run("match", tagged(count, "in", |at| id("p", at)))
+        .await;
+    let others = tagged(count, "out", |at| id("i", at));
+    counter.run("match nothing", others).await;
+    let added = (0..count).map(|at| (ProductId::trusted(id("i", at)), None));
+    let include = entries("sorted", EntryKind::Include, added.collect());
+    counter.run("include", include).await;
+
+    let manual = CollectionId::trusted(format!("manual{count}"));
+    let mut command = creation(manual.as_str(), Parents::None);
+    command.products = (0..3 * LISTS)
+        .map(|at| ProductId::trusted(member(at)))
+        .collect();
+    counter
+        .service
+        .execute(&counter.caller, command)
+        .await
+        .unwrap();
+    let child = |at| ChildId::trusted(member(3 * at));
+    let insert = |at| Mutation::Insert {
+        ids: vec![ChildId::trusted(id("m", at))],
+        position: Position::After(child(at)),
+        on_duplicate: OnDuplicate::Error,
+    };
+    let place = |at| Mutation::MoveIds {
+        ids: vec![child(at)],
+        position: Position::Index(0),
+    };
+    let remove = |at| Mutation::remove(vec![child(at)]);
+    let kinds: [(_, &dyn Fn(usize) -> Mutation); 3] =
+        [("insert", &insert), ("move", &place), ("remove", &remove)];
+    for (operation, mutation) in kinds {
+        let mutations = (0..count).map(|at| ChildMutation {
+            list: ChildType::Product,
+            mutation: mutation(at),
+        });
+        let update = UpdateCollection {
+            mutations: mutations.collect(),
+            ..UpdateCollection::of(manual.clone())
+        };
+        counter.run(operation, update).await;
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn places_take_a_bounded_number_of_statements(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (mut counter, _store, _folder) = counter(engine).await;
+    let sorted = smart("sorted", vec![Operand::Text("in".into())], true);
+    counter
+        .service
+        .execute(&counter.caller, sorted)
+        .await
+        .unwrap();
+    let members = tagged(LISTS, "in", member);
+    counter
+        .service
+        .execute(&counter.caller, members)
+        .await
+        .unwrap();
+    for count in COUNTS {
+        change_places(&mut counter, count).await;
+    }
+    for (operation, counted) in &counter.counted {
+        let one = counted[0] as f64;
+        let too_many = counted.iter().any(|many| *many as f64 > MAX_RATIO * one);
+        assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} places");
     }
 }
 

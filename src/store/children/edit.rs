@@ -74,6 +74,9 @@ impl<'a> Editor<'a> {
         mutations: &[&Mutation],
         pins: &[(ChildId, u64)],
     ) -> Result<Self> {
+        if mutations.len() > 1 {
+            self.read_ahead(mutations).await?;
+        }
         for (at, mutation) in mutations.iter().enumerate() {
             let outcome = self.apply(at, mutation).await?;
             self.outcomes.push(outcome);
@@ -111,6 +114,29 @@ impl<'a> Editor<'a> {
             rows_written,
             directory: list.directory(),
         }
+    }
+
+    /// Reads what several mutations need of the stored list, as far as their children determine
+    /// it, so that the number of statements does not grow with the number of mutations.
+    async fn read_ahead(&mut self, mutations: &[&Mutation]) -> Result<()> {
+        let (mut named, mut loaded) = (Vec::new(), Vec::new());
+        for mutation in mutations {
+            match mutation {
+                Mutation::Append { ids, .. } | Mutation::Insert { ids, .. } => named.extend(ids),
+                Mutation::Remove { ids, .. } | Mutation::MoveIds { ids, .. } => loaded.extend(ids),
+                Mutation::Reorder { placements } => {
+                    loaded.extend(placements.iter().map(|(id, _)| id));
+                }
+                Mutation::MoveRange { .. } => {}
+                // From here on, nothing of what is stored is needed.
+                Mutation::Replace { .. } => break,
+            }
+            let anchor = mutation.position().and_then(Position::anchor);
+            loaded.extend(anchor.map(|(id, _)| id));
+        }
+        named.extend_from_slice(&loaded);
+        self.look_up(&unique(named)).await?;
+        self.load(self.list.missing_of(&unique(loaded))).await
     }
 
     /// Applies one mutation; `at` is its position in the request, for error messages.
@@ -406,7 +432,8 @@ fn moved(count: u64) -> Outcome {
 }
 
 /// Removes duplicates, keeping the first occurrence of each id.
-fn unique(ids: &[ChildId]) -> Vec<ChildId> {
-    let mut seen = HashSet::with_capacity(ids.len());
-    ids.iter().filter(|id| seen.insert(*id)).cloned().collect()
+fn unique<'a>(ids: impl IntoIterator<Item = &'a ChildId>) -> Vec<ChildId> {
+    let ids = ids.into_iter();
+    let mut seen = HashSet::with_capacity(ids.size_hint().0);
+    ids.filter(|id| seen.insert(*id)).cloned().collect()
 }

@@ -685,24 +685,21 @@ pub(super) fn mutations(
     before: &HashMap<Member, ChildId>,
 ) -> BTreeMap<CollectionId, Vec<Mutation>> {
     /// Products with the same predecessor, in the order of their keys.
-    type Group<'a> = BTreeMap<(&'a str, &'a ChildId), ()>;
+    type Group<'a> = BTreeSet<(&'a str, &'a ChildId)>;
     let mut leaving: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
     let mut placed: BTreeMap<&CollectionId, BTreeMap<Option<&ChildId>, Group<'_>>> =
         BTreeMap::new();
     let mut appended: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
     for (member, step) in steps {
         let (collection, child) = member;
-        match step {
-            Step::Leave | Step::Move(_) => {
-                leaving.entry(collection).or_default().push(child.clone());
-            }
-            Step::Join(_) | Step::Pin => {}
+        if matches!(step, Step::Leave | Step::Move(_)) {
+            leaving.entry(collection).or_default().push(child.clone());
         }
         match step {
             Step::Join(Some(key)) | Step::Move(key) => {
                 let groups = placed.entry(collection).or_default();
                 let group = groups.entry(before.get(member)).or_default();
-                group.insert((key, child), ());
+                group.insert((key, child));
             }
             Step::Join(None) => appended.entry(collection).or_default().push(child.clone()),
             // Every mutation returns pinned products to their indexes.
@@ -719,7 +716,7 @@ pub(super) fn mutations(
     }
     for (id, groups) in placed {
         for (anchor, group) in groups {
-            let ids = group.into_keys().map(|(_, child)| child.clone());
+            let ids = group.into_iter().map(|(_, child)| child.clone());
             add(id, insert(anchor, ids.collect()));
         }
     }
