@@ -32,6 +32,7 @@ mod m20261126_000014_due_evaluations;
 mod m20261126_000015_named_collections;
 mod m20261127_000001_heartbeats;
 mod m20261128_000001_next_lists;
+mod m20261129_000001_moved_products;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000015_named_collections::Migration),
             Box::new(m20261127_000001_heartbeats::Migration),
             Box::new(m20261128_000001_next_lists::Migration),
+            Box::new(m20261129_000001_moved_products::Migration),
         ]
     }
 

@@ -208,14 +208,6 @@ impl Mutation {
         Self::Remove { ids, on_missing }
     }
 
-    /// Whether it only changes the order of the list.
-    pub fn is_move(&self) -> bool {
-        matches!(
-            self,
-            Self::MoveRange { .. } | Self::MoveIds { .. } | Self::Reorder { .. }
-        )
-    }
-
     /// The path to a field of this mutation; `at` is the mutation's position in the request.
     pub fn field(&self, at: usize, field: MutationField) -> FieldPath {
         let operation = match self {

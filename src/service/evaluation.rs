@@ -204,7 +204,7 @@ async fn clear(tx: &Tx, job: &Job, id: &CollectionId, size: usize) -> Result<Opt
     }
     let has_more = membership::clear_other(tx, id, size).await?;
     if !has_more {
-        evaluations::set_outdated(tx, id, false).await?;
+        membership::begin_next(tx, job, id).await?;
     }
     jobs::renew(tx, job).await?;
     Ok(Some(has_more))

@@ -190,37 +190,68 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
 /// the products changed in the meantime. They are recorded under an empty collection id.
 pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
-    const RECHECK: Sql = Sql {
+    record_changed(tx, "", products.iter().map(ProductId::as_str)).await
+}
+
+/// Has the running evaluation of this collection's rules, if there is one, check the places of these
+/// products again in the end, because they or their rule entries changed in the meantime. They are
+/// recorded under the collection's id.
+pub(super) async fn recheck_places(tx: &Tx, id: &CollectionId, products: &[ChildId]) -> Result<()> {
+    record_changed(tx, id.as_str(), products.iter().map(ChildId::as_str)).await
+}
+
+async fn record_changed<'a>(
+    tx: &Tx,
+    collection: &str,
+    products: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    const RECORD: Sql = Sql {
         sqlite: "INSERT INTO job_lists (job_id, collection_id, child_id) \
-            SELECT job_id, '', changed.value FROM evaluations \
-            CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING",
+            SELECT job_id, $3, changed.value FROM evaluations \
+            CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 \
+            AND $3 IN ('', collection_id) ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO job_lists (job_id, collection_id, child_id) \
-            SELECT job_id, '', changed.value FROM evaluations, \
+            SELECT job_id, $3, changed.value FROM evaluations, \
             json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
-            ON CONFLICT DO NOTHING",
+            AND $3 IN ('', collection_id) ON CONFLICT DO NOTHING",
     };
-    let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
+    let products: Vec<_> = products.collect();
+    if products.is_empty() {
+        return Ok(());
+    }
     let products = serde_json::to_string(&products).map_err(Error::internal)?;
-    let values = [tx.tenant().into(), products.into()];
-    tx.db().execute_raw(RECHECK.statement(tx, values)).await?;
+    let values = [tx.tenant().into(), products.into(), collection.into()];
+    tx.db().execute_raw(RECORD.statement(tx, values)).await?;
     Ok(())
 }
 
 /// The number of products that a job must check again.
 pub(super) async fn changed_count(tx: &Tx, job: &Job) -> Result<u64> {
-    let changed = list::Entity::find()
-        .filter(list::Column::JobId.eq(&job.id))
-        .filter(list::Column::CollectionId.eq(""));
+    let changed = list::Entity::find().filter(list::Column::JobId.eq(&job.id));
     Ok(changed.count(tx.db()).await?)
 }
 
 /// Up to `count` of the products that a job must check again, by id.
 pub(super) async fn changed(tx: &Tx, job: &Job, count: usize) -> Result<Vec<ProductId>> {
+    recorded(tx, job, "", count).await
+}
+
+/// Up to `count` of the products whose places a job must check again, by id.
+pub(super) async fn changed_places(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    count: usize,
+) -> Result<Vec<ProductId>> {
+    recorded(tx, job, id.as_str(), count).await
+}
+
+async fn recorded(tx: &Tx, job: &Job, collection: &str, count: usize) -> Result<Vec<ProductId>> {
     let ids: Vec<String> = list::Entity::find()
         .select_only()
         .column(list::Column::ChildId)
         .filter(list::Column::JobId.eq(&job.id))
-        .filter(list::Column::CollectionId.eq(""))
+        .filter(list::Column::CollectionId.eq(collection))
         .order_by_asc(list::Column::ChildId)
         .limit(count as u64)
         .into_tuple()
@@ -232,6 +263,23 @@ pub(super) async fn changed(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Prod
 /// Records that a job has checked products again, up to this one.
 pub(super) async fn checked(tx: &Tx, job: &Job, last: &ProductId) -> Result<()> {
     remove_to(tx, job, ("", last.as_str())).await
+}
+
+/// Records that a job has checked the places of products again, up to this one; `None` for all.
+pub(super) async fn checked_places(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    last: Option<&ProductId>,
+) -> Result<()> {
+    let mut delete = list::Entity::delete_many()
+        .filter(list::Column::JobId.eq(&job.id))
+        .filter(list::Column::CollectionId.eq(id.as_str()));
+    if let Some(last) = last {
+        delete = delete.filter(list::Column::ChildId.lte(last.as_str()));
+    }
+    delete.exec(tx.db()).await?;
+    Ok(())
 }
 
 /// Removes the entries of a job's lists, in order, up to this one: a collection and a child. To

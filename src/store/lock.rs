@@ -415,21 +415,23 @@ impl Locked {
         let edited = children::mutate(tx, list.into(), &targets).await?;
         let mut applied = BTreeMap::new();
         let mut beside_jobs = BTreeMap::new();
+        let mut moved = BTreeMap::new();
         for ((id, mutations), mut edited) in edits.iter().zip(edited) {
             let beside_job = std::mem::take(&mut edited.beside_job);
             if list == ChildType::Product && !beside_job.is_empty() {
                 beside_jobs.insert(id, beside_job);
             }
+            if list == ChildType::Product && self.is_smart(id) {
+                moved.insert(id, edited.moved.take());
+            }
             applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
         // Jobs that are still removing these products from these lists must not do so any more.
         jobs::keep(tx, &beside_jobs).await?;
-        for (id, mutations) in edits {
-            if list == ChildType::Product
-                && self.is_smart(id)
-                && mutations.iter().any(|it| it.is_move())
-            {
-                evaluations::set_outdated(tx, id, true).await?;
+        for (id, moved) in moved {
+            match moved {
+                Some(moved) => jobs::recheck_places(tx, id, &moved).await?,
+                None => evaluations::set_outdated(tx, id, true).await?,
             }
         }
         Ok(applied)

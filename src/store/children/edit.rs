@@ -15,6 +15,9 @@ use crate::domain::{
 };
 use crate::store::ledger::Left;
 
+/// How many children that move are known one by one.
+pub(in crate::store) const MAX_MOVED: usize = 10_000;
+
 /// The result of editing a list.
 #[derive(Debug)]
 pub(in crate::store) struct Edited {
@@ -29,6 +32,9 @@ pub(in crate::store) struct Edited {
     /// The children that any mutation added, for jobs that are about to remove them from the list;
     /// empty if the tenant has no job.
     pub(in crate::store) beside_job: Vec<ChildId>,
+    /// The children that the mutations moved, for a job that builds the next list; `None` if they
+    /// are too many; empty if the tenant has no job.
+    pub(in crate::store) moved: Option<Vec<ChildId>>,
     /// Whether any row is written or removed.
     pub(in crate::store) changed: bool,
     /// The number of rows that are written or removed.
@@ -44,6 +50,8 @@ pub(super) struct Editor<'a> {
     list: List,
     /// The children that any mutation added, including those that an earlier mutation had removed.
     added: Vec<ChildId>,
+    /// The children that mutations moved; `None` if they are too many.
+    moved: Option<Vec<ChildId>>,
     outcomes: Vec<Outcome>,
 }
 
@@ -63,6 +71,7 @@ impl<'a> Editor<'a> {
             of,
             list: List::new(directory, segment_target),
             added: Vec::new(),
+            moved: Some(Vec::new()),
             outcomes: Vec::new(),
         }
     }
@@ -110,6 +119,11 @@ impl<'a> Editor<'a> {
             left,
             len: list.len(),
             beside_job: if has_no_job { Vec::new() } else { self.added },
+            moved: if has_no_job {
+                Some(Vec::new())
+            } else {
+                self.moved
+            },
             changed: rows_written > 0,
             rows_written,
             directory: list.directory(),
@@ -208,6 +222,7 @@ impl<'a> Editor<'a> {
                         return Err(Violation::new(field, &place.to_string(), twice).into());
                     }
                 }
+                self.note_moved(placements.iter().map(|(id, _)| id));
                 self.reorder(places).await
             }
             Mutation::Replace { ids } => self.replace(ids).await,
@@ -293,6 +308,7 @@ impl<'a> Editor<'a> {
                 missing.extend(self.list.missing_at(&[place]));
                 self.load(missing).await?;
                 let ids = self.list.take_range(start..end);
+                self.note_moved(&ids);
                 self.put(to, ids).await?;
             } else {
                 let mut cuts = [start, end, place];
@@ -302,6 +318,7 @@ impl<'a> Editor<'a> {
                     self.list.cut(cut);
                 }
                 self.list.rotate(start..end, to);
+                self.moved = None;
             }
         }
         Ok(moved(size))
@@ -312,6 +329,7 @@ impl<'a> Editor<'a> {
         if let Some((anchor, _)) = position.anchor() {
             self.require(std::slice::from_ref(anchor)).await?;
         }
+        self.note_moved(&ids);
         // Removed first, because the position refers to the list without the moved children.
         self.list.take(&ids);
         let index = self.index_at(position).await?;
@@ -396,6 +414,14 @@ impl<'a> Editor<'a> {
             return Err(not_in_list(self.of, absent));
         }
         self.load(self.list.missing_of(ids)).await
+    }
+
+    fn note_moved<'b>(&mut self, ids: impl IntoIterator<Item = &'b ChildId>) {
+        let Some(moved) = &mut self.moved else { return };
+        moved.extend(ids.into_iter().take(MAX_MOVED + 1).cloned());
+        if moved.len() > MAX_MOVED {
+            self.moved = None;
+        }
     }
 
     async fn look_up(&mut self, ids: &[ChildId]) -> Result<()> {

@@ -30,7 +30,7 @@ mod segment;
 mod sql;
 
 pub(super) use clear::clear_some;
-pub(super) use edit::Edited;
+pub(super) use edit::{Edited, MAX_MOVED};
 pub use handle::Children;
 pub(super) use handle::cache_after_commit;
 pub(super) use lists::{Lists, are_current, is_current, other, select_members, switch, unswitch};

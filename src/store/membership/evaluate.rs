@@ -18,6 +18,7 @@ use crate::{
         children::Children,
         collections,
         error::needs_more_locks,
+        jobs,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::EvaluationScope,
         products::{self, Behind, Page, Pages},
@@ -215,7 +216,8 @@ impl Locked {
         ids: BTreeSet<ProductId>,
     ) -> Result<BTreeMap<ProductId, bool>> {
         let id = &collection.id;
-        evaluations::set_outdated(tx, id, true).await?;
+        let children: Vec<_> = ids.iter().cloned().map(ChildId::from).collect();
+        jobs::recheck_places(tx, id, &children).await?;
         let (kind, sort) = evaluations::followed(tx, &collection).await?;
         let products: Vec<_> = ids.iter().cloned().collect();
         let named = entries::of_some(tx, id, &products).await?;

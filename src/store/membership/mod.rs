@@ -10,4 +10,4 @@ mod rebuild;
 
 pub use evaluate::{Expected, expected, too_many_products};
 pub use follow::to_follow;
-pub use next_list::{CaughtUp, Matches, NextList, clear_other, evaluation_of};
+pub use next_list::{CaughtUp, Matches, NextList, begin_next, clear_other, evaluation_of};

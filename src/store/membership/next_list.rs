@@ -4,9 +4,10 @@
 //! What is in the next list is also known in memory, so that finding the place of a product takes
 //! no statement. If the process ends, the next one starts over.
 //!
-//! Products that change in the meantime are recorded ([`jobs::recheck`]) and evaluated again. If the
-//! order of the current list or its rule entries change, the job starts over. If that happens again
-//! and again, the job rewrites the current list instead.
+//! Products that change in the meantime are recorded ([`jobs::recheck`]) and evaluated again, and
+//! those that move in the current list, or whose rule entries change ([`jobs::recheck_places`]), are
+//! also placed again. If too many move, the job starts over. If that happens again and again, the
+//! job rewrites the current list instead.
 //!
 //! If rules of other collections reference the list, their lists change in the same transaction if
 //! few products joined and left. Otherwise jobs evaluate these rules in turn.
@@ -26,7 +27,7 @@ use crate::{
         RulesState, Timestamp,
     },
     store::{
-        children::{self, Children, Lists, Target, directory::Directory},
+        children::{self, Children, Lists, MAX_MOVED, Target, directory::Directory},
         collections,
         error::needs_more_locks,
         jobs::{self, Job},
@@ -54,6 +55,13 @@ type Differences = BTreeMap<ProductId, bool>;
 
 /// Products in order, each with the product after which it goes; `None` if it goes first.
 type Anchors = Vec<(ChildId, Option<ChildId>)>;
+
+/// The products whose places in the current list may have changed.
+struct Places<'a> {
+    all: &'a [ProductId],
+    /// Those of them that are placed now.
+    now: &'a [ProductId],
+}
 
 /// The products that match the new rules of a smart collection, as far as they are found.
 #[derive(Debug)]
@@ -277,35 +285,53 @@ impl NextList {
         Ok(base.steps(changed, &self.keys))
     }
 
-    /// For a list that is not sorted: the products that join the next list and are in the current
-    /// one, in its order, each with the product after which it goes, as the next list keeps that
-    /// order.
-    async fn anchors(&self, tx: &Tx, steps: &Steps) -> Result<Anchors> {
+    /// For a list that is not sorted: the products that join the next list, or stay in it but may
+    /// have to move, and are in the current one, in its order, each with the product after which it
+    /// goes, as the next list keeps that order.
+    async fn anchors(
+        &self,
+        tx: &Tx,
+        steps: &Steps,
+        places: &Places<'_>,
+        pins: &[(ChildId, u64)],
+    ) -> Result<Anchors> {
+        if self.base.is_sorted() {
+            return Ok(Anchors::new());
+        }
         let joining = steps.iter().filter_map(|((_, child), step)| match step {
             Step::Join(_) => Some(child.clone()),
             Step::Leave | Step::Move(_) | Step::Pin => None,
         });
-        let joining: Vec<_> = joining.collect();
-        if self.base.is_sorted() || joining.is_empty() {
+        let member = |child: &ChildId| (self.collection().clone(), child.clone());
+        let staying = places.now.iter().map(|id| ChildId::from(id.clone()));
+        let staying = staying
+            .filter(|child| self.keys.contains_key(child) && !steps.contains_key(&member(child)));
+        let placed: Vec<_> = joining.chain(staying).collect();
+        if placed.is_empty() {
             return Ok(Anchors::new());
         }
+        let pinned: HashSet<_> = pins.iter().map(|(child, _)| child).collect();
+        let moved: HashSet<_> = places.all.iter().map(ProductId::as_str).collect();
         let is_anchor = |child: &ChildId| {
-            let member = (self.collection().clone(), child.clone());
             self.keys.contains_key(child)
-                && !steps.contains_key(&member)
-                && !self.base.is_pinned(child)
+                && !moved.contains(child.as_str())
+                && !steps.contains_key(&member(child))
+                && !pinned.contains(child)
         };
         let current = Children::uncached(tx, self.collection(), ChildType::Product);
-        current.anchors(&joining, is_anchor).await
+        current.anchors(&placed, is_anchor).await
     }
 
-    /// Applies steps to the list. Returns the list's new directory.
-    async fn take(&self, tx: &Tx, steps: &Steps) -> Result<Directory> {
-        if steps.is_empty() {
+    /// Applies steps to the list, and gives products their places. Returns the list's new
+    /// directory.
+    async fn take(&self, tx: &Tx, steps: &Steps, places: &Places<'_>) -> Result<Directory> {
+        let id = self.collection();
+        let pins = entries::pins(tx, &[id]).await?;
+        let pins = pins.get(id).map_or(&[][..], Vec::as_slice);
+        let anchors = self.anchors(tx, steps, places, pins).await?;
+        if steps.is_empty() && anchors.is_empty() {
             return Ok(Directory::clone(&self.directory));
         }
-        let id = self.collection();
-        let anchors = self.anchors(tx, steps).await?;
         let mut mutations = mutations(steps, &self.before(steps));
         let mut mutations = mutations.remove(id).unwrap_or_default();
         let placed: HashSet<_> = anchors.iter().map(|(child, _)| child).collect();
@@ -314,6 +340,8 @@ impl NextList {
                 ids.retain(|child| !placed.contains(child));
             }
         }
+        let staying = placed.into_iter().filter(|it| self.keys.contains_key(*it));
+        mutations.push(Mutation::remove(staying.cloned().collect()));
         let groups = anchors.chunk_by(|(_, one), (_, other)| one == other);
         mutations.extend(groups.filter_map(|group| {
             let (_, anchor) = group.first()?;
@@ -321,8 +349,6 @@ impl NextList {
             Some(insert(anchor.as_ref(), children.collect()))
         }));
         let mutations: Vec<_> = mutations.iter().collect();
-        let pins = entries::pins(tx, &[id]).await?;
-        let pins = pins.get(id).map_or(&[][..], Vec::as_slice);
         let directory = self.mutate(tx, &mutations, pins).await?;
         let keyed = steps.iter().filter_map(|(member, step)| match step {
             Step::Join(Some(key)) | Step::Move(key) => Some((member, Some(&**key))),
@@ -418,36 +444,47 @@ impl Locked {
         (count, may_restart): (usize, bool),
     ) -> Result<CaughtUp> {
         let id = next.collection();
-        if evaluation.outdated {
+        let moved = jobs::changed_places(tx, job, id, MAX_MOVED + 1).await?;
+        if evaluation.outdated || moved.len() > MAX_MOVED {
             if may_restart {
                 return Ok(CaughtUp::Outdated);
             }
             let found = next.keys.keys().cloned().map(ProductId::from);
-            let left = jobs::changed_count(tx, job).await?;
-            let changed = jobs::changed(tx, job, left as usize).await?;
-            self.finish_evaluation(id, found.chain(changed).collect());
+            let left = jobs::changed_count(tx, job).await? as usize;
+            let changed = jobs::changed(tx, job, left).await?;
+            let moved = jobs::changed_places(tx, job, id, left).await?;
+            let all = found.chain(changed).chain(moved).collect();
+            self.finish_evaluation(id, all);
             return Ok(CaughtUp::Wholly);
         }
-        let changed = jobs::changed(tx, job, count).await?;
-        let steps = next.steps(tx, &changed).await?;
+        let now = &moved[..Ord::min(count, moved.len())];
+        let places = Places { all: &moved, now };
+        let changed = jobs::changed(tx, job, count - now.len()).await?;
+        let checked: Vec<_> = changed.iter().chain(now).cloned().collect();
+        let steps = next.steps(tx, &checked).await?;
         let differences = if self.is_named(id) {
-            next.differences(tx, &changed, &steps).await?
+            next.differences(tx, &checked, &steps).await?
         } else {
             None
         };
-        let directory = next.take(tx, &steps).await?;
-        let Some(last) = changed.last().filter(|_| changed.len() == count) else {
+        let directory = next.take(tx, &steps, &places).await?;
+        if checked.len() < count {
             self.switch(tx, id, directory).await?;
             let total = evaluation.progress.total;
             self.follow_switch(tx, id, differences, total).await?;
             return Ok(CaughtUp::Wholly);
-        };
-        jobs::checked(tx, job, last).await?;
+        }
+        if let Some(last) = changed.last() {
+            jobs::checked(tx, job, last).await?;
+        }
+        if let Some(last) = now.last() {
+            jobs::checked_places(tx, job, id, Some(last)).await?;
+        }
         Ok(CaughtUp::Partly(Update {
             steps,
             directory,
             differences,
-            checked: changed.len(),
+            checked: checked.len(),
             left: jobs::changed_count(tx, job).await?,
         }))
     }
@@ -530,6 +567,16 @@ fn differences(
     let stay = current.iter().filter(|it| keys.contains_key(*it)).count();
     let count = current.len() + next.len() - 2 * stay;
     (count <= FOLLOWED).then(|| membership_changes_between(current, next))
+}
+
+/// Records that a job begins to build the next list of a collection from what is stored now. The
+/// collection must be locked.
+///
+/// # Errors
+/// If the database fails.
+pub async fn begin_next(tx: &Tx, job: &Job, id: &CollectionId) -> Result<()> {
+    jobs::checked_places(tx, job, id, None).await?;
+    evaluations::set_outdated(tx, id, false).await
 }
 
 /// The differences, unless there are too many.

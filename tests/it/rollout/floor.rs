@@ -77,7 +77,7 @@ async fn a_newer_compatible_schema_is_used(#[values(Sqlite, Postgres)] engine: E
         }
     }
     let (_, printed, _) = place.run(&["migrate", "--status"]);
-    let told = "m20990101_000001_later\tunknown-newer\nfloor\tm20261128_000001_next_lists\n";
+    let told = "m20990101_000001_later\tunknown-newer\nfloor\tm20261129_000001_moved_products\n";
     assert!(printed.contains(told), "{printed}");
 
     let server = start(place.endcap());

@@ -45,18 +45,94 @@ impl World {
 
     /// Has the next list catch up, and makes it the current one.
     async fn finish(&self, job: &Job, mut next: NextList) {
+        while !self.catch_up(job, &mut next).await {}
+    }
+
+    /// Has the next list catch up with a few products. Returns whether it is the current one now.
+    async fn catch_up(&self, job: &Job, next: &mut NextList) -> bool {
         let writing = self.caller.writing().unwrap();
-        loop {
-            let context = (job, &next);
-            let step = self
-                .store
-                .write_on(&writing, Mode::Commit, &context, |tx, (job, next)| {
-                    catch_up(tx, job, next).boxed()
-                });
-            match step.await.unwrap() {
-                CaughtUp::Partly(update) => next.update(update),
-                CaughtUp::Wholly => return,
-                CaughtUp::Outdated => panic!("no move and no rule entry was written"),
+        let context = (job, &*next);
+        let step = self
+            .store
+            .write_on(&writing, Mode::Commit, &context, |tx, (job, next)| {
+                catch_up(tx, job, next).boxed()
+            });
+        match step.await.unwrap() {
+            CaughtUp::Partly(update) => {
+                next.update(update);
+                false
+            }
+            CaughtUp::Wholly => true,
+            CaughtUp::Outdated => panic!("few products moved"),
+        }
+    }
+
+    /// Changes the list by hand: moves products that are not in `pins`, or changes rule entries or
+    /// products. Returns whether it did.
+    async fn interfere(&self, products: u8, pins: &mut BTreeMap<u8, u64>) -> bool {
+        let product = rand::random_range(0..products);
+        let index = rand::random_range(0..u64::from(products));
+        let entry = |kind, index| named(collection_id(0), kind, vec![(product_id(product), index)]);
+        let no_entry = |kind| ChangeRuleEntries {
+            remove: vec![product_id(product)],
+            ..named(collection_id(0), kind, Vec::new())
+        };
+        match rand::random_range(0..10) {
+            0 => {
+                let taken = self.execute(entry(EntryKind::Pin, Some(index))).await;
+                let is_pinned = taken.is_ok();
+                if is_pinned {
+                    pins.insert(product, index);
+                }
+                is_pinned
+            }
+            1 => {
+                pins.remove(&product);
+                self.execute(no_entry(EntryKind::Pin)).await.is_ok()
+            }
+            2 => self.execute(entry(EntryKind::Include, None)).await.is_ok(),
+            3 => self.execute(entry(EntryKind::Exclude, None)).await.is_ok(),
+            4 => self.execute(no_entry(EntryKind::Include)).await.is_ok(),
+            5 => self.execute(no_entry(EntryKind::Exclude)).await.is_ok(),
+            6 => {
+                let price = rand::random_range(0..10);
+                let put = upserts(vec![upsert(product_id(product), &item(1, price))]);
+                self.execute(put).await.is_ok()
+            }
+            _ => {
+                let list = self.list(&collection_id(0)).await;
+                let is_pinned = |id: &&String| pins.keys().any(|n| product_id(*n).as_str() == *id);
+                let mut free: Vec<_> = list.iter().filter(|id| !is_pinned(id)).collect();
+                free.shuffle(&mut rand::rng());
+                let mut ids = free.into_iter().map(|id| ChildId::trusted(&**id));
+                let (Some(anchor), Some(first)) = (ids.next(), ids.next()) else {
+                    return false;
+                };
+                let at = list.iter().position(|id| *id == first.as_str());
+                let at = at.unwrap_or_default() as u64;
+                let position = Position::After(anchor);
+                let mutation = match index % 3 {
+                    0 => Mutation::MoveRange {
+                        first: at,
+                        last: at,
+                        position,
+                    },
+                    1 => Mutation::MoveIds {
+                        ids: ids.take(2).chain([first]).collect(),
+                        position,
+                    },
+                    _ => Mutation::Reorder {
+                        placements: vec![(first, (index % list.len() as u64).into())],
+                    },
+                };
+                let update = UpdateCollection {
+                    mutations: vec![ChildMutation {
+                        list: ChildType::Product,
+                        mutation,
+                    }],
+                    ..UpdateCollection::of(collection_id(0))
+                };
+                self.execute(update).await.is_ok()
             }
         }
     }
@@ -141,6 +217,67 @@ async fn products_keep_their_places_when_rules_are_evaluated(
         assert_eq!(world.list(&collection_id(0)).await, expected, "{round}");
         let problems = world.problems(&collection_id(0)).await;
         assert!(problems.is_empty(), "{problems:?}");
+    }
+}
+
+/// Moves and rule entries that are written while a job builds the next list of a collection, or while
+/// that catches up, are in the next list, too.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_and_rule_entries_are_kept_when_rules_are_evaluated(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const PRODUCTS: u8 = 40;
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    for round in 0..30 {
+        let store = store.clone().with_segment_target(1 + round % 5);
+        let world = World::new(&config, store, &format!("t{round}"));
+        let put = (0..PRODUCTS).map(|n| upsert(product_id(n), &item(1, i64::from(n % 10))));
+        world.execute(upserts(put.collect())).await.unwrap();
+        let rules = Test::Kind(1).rules();
+        let smart = creation(collection_id(0), Kind::Smart { rules });
+        world.execute(smart).await.unwrap();
+        world.do_jobs().await;
+        let mut pins = BTreeMap::new();
+        for _ in 0..10 {
+            world.interfere(PRODUCTS, &mut pins).await;
+        }
+        let most = [3, 5, 8][round % 3];
+        let changes = Changes {
+            rules: Change::Set(Test::Below(most).rules()),
+            ..Changes::default()
+        };
+        world
+            .execute(update(collection_id(0), changes))
+            .await
+            .unwrap();
+        let (job, mut next) = world.build(0).await;
+        let mut done = 0;
+        for _ in 0..40 {
+            done += u32::from(world.interfere(PRODUCTS, &mut pins).await);
+        }
+        assert!(done > 10, "{done}");
+        let mut before = world.list(&collection_id(0)).await;
+        while !world.catch_up(&job, &mut next).await {
+            for _ in 0..rand::random_range(0..4) {
+                world.interfere(PRODUCTS, &mut pins).await;
+            }
+            before = world.list(&collection_id(0)).await;
+        }
+        let after = world.list(&collection_id(0)).await;
+        let problems = world.problems(&collection_id(0)).await;
+        assert!(problems.is_empty(), "{problems:?}");
+        let pins = pins
+            .into_iter()
+            .map(|(n, index)| (product_id(n).to_string(), index));
+        let pins: BTreeMap<_, _> = pins.collect();
+        let free = |list: &[String], other: &[String]| -> Vec<String> {
+            let both = list
+                .iter()
+                .filter(|id| other.contains(id) && !pins.contains_key(*id));
+            both.cloned().collect()
+        };
+        assert_eq!(free(&after, &before), free(&before, &after), "{round}");
     }
 }
 
