@@ -171,6 +171,7 @@ impl Receiver {
     pub async fn serve<F: Future>(self: Arc<Self>, work: F) -> Option<F::Output> {
         let receiver = Arc::clone(&self);
         tokio::select! {
+            biased;
             output = RECEIVER.scope(self, work) => Some(output),
             () = receiver.reset.notified() => None,
         }
@@ -185,6 +186,8 @@ impl Receiver {
     ) -> Option<F::Output> {
         let receiver = Arc::clone(&self);
         tokio::select! {
+            // Work that ends at once needs no timer.
+            biased;
             output = self.serve(work) => output,
             () = receiver.stalled(idle) => {
                 metrics::refused("response_idle_timeout");

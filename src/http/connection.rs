@@ -3,14 +3,17 @@
 //! `exchange` serves the requests.
 
 use std::{
+    collections::VecDeque,
     error::Error,
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
+    panic::AssertUnwindSafe,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use hyper::rt::Executor;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -51,6 +54,9 @@ const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// last responses.
 const LAST_READ_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many HTTP/2 streams begin before what they have to send is sent.
+const BEGIN: usize = 16;
+
 /// How long an idle HTTP/1 connection, or one without any request yet, stays open at shutdown.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -64,10 +70,15 @@ pub(super) struct Server {
 
 /// The executor of a connection's HTTP/2 streams. Each stream is a receiver of its own in
 /// `crate::memory`, so that a stalled one can be reset without the others.
-#[derive(Clone, Debug)]
+///
+/// A stream begins in the task of its connection, and gets a task of its own only if it has to wait.
+/// So the responses to requests that arrive together, and wait for nothing, are sent together.
+#[derive(Clone)]
 struct Streams {
     connection: Connection,
     response_idle_timeout: Duration,
+    /// Those that have not begun yet.
+    new: Arc<Mutex<VecDeque<BoxFuture<'static, ()>>>>,
 }
 
 impl<F> Executor<F> for Streams
@@ -77,7 +88,47 @@ where
 {
     fn execute(&self, stream: F) {
         let receiver = Receiver::new(self.connection.clone());
-        tokio::spawn(receiver.serve_stream(stream, self.response_idle_timeout));
+        let served = receiver.serve_stream(stream, self.response_idle_timeout);
+        // As in a task of its own, a panic ends only the stream.
+        let served = AssertUnwindSafe(served).catch_unwind().map(drop).boxed();
+        self.with(|new| new.push_back(served));
+    }
+}
+
+impl Streams {
+    /// Drives a connection and its streams until it ends.
+    async fn drive<C: Future + Unpin>(&self, connection: &mut C) -> C::Output {
+        poll_fn(|context| {
+            loop {
+                if let Poll::Ready(ended) = connection.poll_unpin(context) {
+                    self.begin(usize::MAX);
+                    return Poll::Ready(ended);
+                }
+                if !self.begin(BEGIN) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Begins up to `count` new streams. Returns whether there was any.
+    fn begin(&self, count: usize) -> bool {
+        for begun in 0..count {
+            let Some(mut stream) = self.with(VecDeque::pop_front) else {
+                return begun > 0;
+            };
+            // Nothing can wake it here, but if it has to wait, its task polls it again at once.
+            let mut context = Context::from_waker(Waker::noop());
+            if stream.poll_unpin(&mut context).is_pending() {
+                tokio::spawn(stream);
+            }
+        }
+        true
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut VecDeque<BoxFuture<'static, ()>>) -> T) -> T {
+        act(&mut self.new.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -167,11 +218,12 @@ impl Server {
         let streams = Streams {
             connection: Connection::new(state.id()),
             response_idle_timeout: self.config.response_idle_timeout,
+            new: Arc::default(),
         };
-        let builder = builder(&self.config, streams);
+        let builder = builder(&self.config, streams.clone());
         let mut connection = pin!(builder.serve_connection(io, service));
         let closing = tokio::select! {
-            ended = connection.as_mut() => return log(ended),
+            ended = streams.drive(&mut connection) => return log(ended),
             closing = self.closing(&state) => closing,
         };
         closing.limit().into_iter().for_each(metrics::refused);
@@ -180,7 +232,7 @@ impl Server {
             // response, so it waits for the next one.
             state.end();
             tokio::select! {
-                ended = connection.as_mut() => return log(ended),
+                ended = streams.drive(&mut connection) => return log(ended),
                 () = stopped(&mut self.stop) => {}
                 () = sleep(self.config.grace) => {}
             }
@@ -190,13 +242,13 @@ impl Server {
             // A request may be on its way, and over HTTP/1 its client could not retry it safely.
             state.end();
             tokio::select! {
-                ended = connection.as_mut() => return log(ended),
+                ended = streams.drive(&mut connection) => return log(ended),
                 () = idle(&state, LINGER) => {}
             }
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
-            ended = connection.as_mut() => log(ended),
+            ended = streams.drive(&mut connection) => log(ended),
             () = self.grace_elapsed(&closing, &state) => {}
         }
     }
@@ -317,4 +369,65 @@ fn builder(config: &ConnectionConfig, streams: Streams) -> auto::Builder<Streams
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    fn streams() -> Streams {
+        Streams {
+            connection: Connection::new(1),
+            response_idle_timeout: Duration::from_secs(60),
+            new: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_that_need_not_wait_share_the_task_of_their_connection() {
+        let streams = streams();
+        let (polls, done) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let own = tokio::task::try_id();
+        let mut connection = poll_fn(|_| {
+            let poll = polls.fetch_add(1, Ordering::Relaxed);
+            // Everything that began was polled before.
+            let expected = Ord::min(poll * BEGIN, 2 * BEGIN);
+            assert_eq!(done.load(Ordering::Relaxed), expected);
+            if poll == 0 {
+                for _ in 0..2 * BEGIN {
+                    let done = Arc::clone(&done);
+                    streams.execute(async move {
+                        assert_eq!(tokio::task::try_id(), own);
+                        done.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+            }
+            if poll == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        streams.drive(&mut connection).await;
+        assert_eq!(polls.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn streams_that_wait_or_panic_do_not_delay_their_connection() {
+        let streams = streams();
+        let (sender, received) = tokio::sync::oneshot::channel();
+        let own = tokio::task::try_id();
+        streams.execute(async { panic!("this is expected") });
+        streams.execute(async move {
+            yield_now().await;
+            let _ = sender.send(tokio::task::try_id());
+        });
+        let mut ended = poll_fn(|_| Poll::Ready(7));
+        assert_eq!(streams.drive(&mut ended).await, 7);
+        assert_ne!(received.await.unwrap(), own);
+    }
 }

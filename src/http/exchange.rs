@@ -34,6 +34,8 @@ use crate::auth::{ClientCertificate, Peer};
 /// usable, in bytes and in time. Beyond that, a new connection is cheaper.
 const MAX_LEFT: usize = 64 << 10;
 const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
+/// After how many bytes of a request body its handler has to wait once.
+const SHORT: usize = 16 << 10;
 
 /// Serves a request with the handler, after adding the connection's state, the peer's address and
 /// the client's certificate to its extensions.
@@ -95,6 +97,10 @@ impl http_body::Body for Sent {
 struct Lent {
     body: Option<Incoming>,
     left: Left,
+    /// How many more bytes can be read before the handler has to wait once; `None` after that.
+    /// Streams begin in the task of their connection, where the others would wait until a long
+    /// body is decoded. One that waits gets a task of its own.
+    short: Option<usize>,
 }
 
 /// The part of a request body that the handler did not read.
@@ -117,6 +123,7 @@ fn lend(request: Request<Incoming>) -> (Request, Left) {
         Body::new(Lent {
             body: Some(body),
             left: left.clone(),
+            short: Some(SHORT),
         })
     };
     (request.map(lent), left)
@@ -156,12 +163,22 @@ impl http_body::Body for Lent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.short == Some(0) {
+            self.short = None;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
         let frame = Pin::new(body).poll_frame(cx);
-        if let Poll::Ready(None) = frame {
-            self.body = None;
+        match &frame {
+            Poll::Ready(None) => self.body = None,
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.short = self.short.map(|short| short.saturating_sub(length));
+            }
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         frame
     }
