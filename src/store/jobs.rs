@@ -21,6 +21,7 @@ use super::{
     children::select_members,
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
+    row::count_to_row,
     sql::Sql,
     tx::Tx,
 };
@@ -190,38 +191,59 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
 /// the products changed in the meantime. They are recorded under an empty collection id.
 pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
-    record_changed(tx, "", products.iter().map(ProductId::as_str)).await
-}
-
-/// Has the running evaluation of this collection's rules, if there is one, check the places of these
-/// products again in the end, because they or their rule entries changed in the meantime. They are
-/// recorded under the collection's id.
-pub(super) async fn recheck_places(tx: &Tx, id: &CollectionId, products: &[ChildId]) -> Result<()> {
-    record_changed(tx, id.as_str(), products.iter().map(ChildId::as_str)).await
-}
-
-async fn record_changed<'a>(
-    tx: &Tx,
-    collection: &str,
-    products: impl Iterator<Item = &'a str>,
-) -> Result<()> {
-    const RECORD: Sql = Sql {
+    const RECHECK: Sql = Sql {
         sqlite: "INSERT INTO job_lists (job_id, collection_id, child_id) \
-            SELECT job_id, $3, changed.value FROM evaluations \
-            CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 \
-            AND $3 IN ('', collection_id) ON CONFLICT DO NOTHING",
+            SELECT job_id, '', changed.value FROM evaluations \
+            CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO job_lists (job_id, collection_id, child_id) \
-            SELECT job_id, $3, changed.value FROM evaluations, \
+            SELECT job_id, '', changed.value FROM evaluations, \
             json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
-            AND $3 IN ('', collection_id) ON CONFLICT DO NOTHING",
+            ON CONFLICT DO NOTHING",
     };
-    let products: Vec<_> = products.collect();
-    if products.is_empty() {
+    let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
+    let products = serde_json::to_string(&products).map_err(Error::internal)?;
+    let values = [tx.tenant().into(), products.into()];
+    tx.db().execute_raw(RECHECK.statement(tx, values)).await?;
+    Ok(())
+}
+
+/// Has the running evaluations of the rules of these collections, if there are any, check the places
+/// of products in their lists again in the end, because the products moved or joined, or their rule
+/// entries changed, in the meantime. They are recorded under the collection's id, unless `max` are
+/// already.
+pub(super) async fn recheck_places(
+    tx: &Tx,
+    places: &BTreeMap<&CollectionId, Vec<ChildId>>,
+    max: u64,
+) -> Result<()> {
+    const RECHECK_PLACES: Sql = Sql {
+        sqlite: "INSERT INTO job_lists (job_id, collection_id, child_id) \
+            SELECT job_id, lists.key, changed.value FROM json_each($2) AS lists \
+            CROSS JOIN evaluations CROSS JOIN json_each(lists.value) AS changed \
+            WHERE tenant_id = $1 AND evaluations.collection_id = lists.key AND (SELECT count(*) \
+            FROM (SELECT 1 FROM job_lists AS old WHERE old.job_id = evaluations.job_id \
+            AND old.collection_id = lists.key LIMIT $3)) < $3 ON CONFLICT DO NOTHING",
+        postgres: "INSERT INTO job_lists (job_id, collection_id, child_id) \
+            SELECT job_id, lists.key, changed.value FROM json_each($2::json) AS lists, \
+            evaluations, json_array_elements_text(lists.value) AS changed(value) \
+            WHERE tenant_id = $1 AND evaluations.collection_id = lists.key AND (SELECT count(*) \
+            FROM (SELECT 1 FROM job_lists AS old WHERE old.job_id = evaluations.job_id \
+            AND old.collection_id = lists.key LIMIT $3) AS few) < $3 ON CONFLICT DO NOTHING",
+    };
+    let places = places.iter().filter(|(_, products)| !products.is_empty());
+    let places = places.map(|(id, products)| {
+        let products: Vec<_> = products.iter().map(ChildId::as_str).collect();
+        (id.as_str(), products)
+    });
+    let places: BTreeMap<_, _> = places.collect();
+    if places.is_empty() {
         return Ok(());
     }
-    let products = serde_json::to_string(&products).map_err(Error::internal)?;
-    let values = [tx.tenant().into(), products.into(), collection.into()];
-    tx.db().execute_raw(RECORD.statement(tx, values)).await?;
+    let places = serde_json::to_string(&places).map_err(Error::internal)?;
+    let values = [tx.tenant().into(), places.into(), count_to_row(max).into()];
+    tx.db()
+        .execute_raw(RECHECK_PLACES.statement(tx, values))
+        .await?;
     Ok(())
 }
 

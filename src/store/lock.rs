@@ -39,6 +39,9 @@ use crate::{
 
 pub use super::lock_set::{LockSet, RuleLock};
 
+/// How many products that join a list while a job builds the next one are placed again there.
+const MAX_JOINED: usize = 5_000;
+
 /// What a unit of work has locked, and thus may change.
 #[derive(Debug, Default)]
 pub struct Locked {
@@ -415,25 +418,28 @@ impl Locked {
         let edited = children::mutate(tx, list.into(), &targets).await?;
         let mut applied = BTreeMap::new();
         let mut beside_jobs = BTreeMap::new();
-        let mut moved = BTreeMap::new();
+        let (mut moved, mut joined) = (BTreeMap::new(), BTreeMap::new());
         for ((id, mutations), mut edited) in edits.iter().zip(edited) {
             let beside_job = std::mem::take(&mut edited.beside_job);
+            let is_smart = list == ChildType::Product && self.is_smart(id);
+            if is_smart {
+                match edited.moved.take() {
+                    Some(some) => drop(moved.insert(id, some)),
+                    None => evaluations::set_outdated(tx, id, true).await?,
+                }
+            }
+            if is_smart && beside_job.len() <= MAX_JOINED {
+                joined.insert(id, beside_job.clone());
+            }
             if list == ChildType::Product && !beside_job.is_empty() {
                 beside_jobs.insert(id, beside_job);
-            }
-            if list == ChildType::Product && self.is_smart(id) {
-                moved.insert(id, edited.moved.take());
             }
             applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
         // Jobs that are still removing these products from these lists must not do so any more.
         jobs::keep(tx, &beside_jobs).await?;
-        for (id, moved) in moved {
-            match moved {
-                Some(moved) => jobs::recheck_places(tx, id, &moved).await?,
-                None => evaluations::set_outdated(tx, id, true).await?,
-            }
-        }
+        jobs::recheck_places(tx, &moved, u64::MAX).await?;
+        jobs::recheck_places(tx, &joined, MAX_JOINED as u64).await?;
         Ok(applied)
     }
 

@@ -1183,6 +1183,34 @@ async fn pins_keep_their_index_when_a_job_removes_products(
     }
 }
 
+/// A product stays where it is without its pin, and the other pins are put in after that.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pins_return_to_their_indexes_when_a_pin_is_removed(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let world = World::new(&config, store, "t");
+    let put = (0..6).map(|n| upsert(product_id(n), &item(1, 1)));
+    world.execute(upserts(put.collect())).await.unwrap();
+    let id = collection_id(0);
+    let rules = Test::Kind(1).rules();
+    let smart = creation(id.clone(), Kind::Smart { rules });
+    world.execute(smart).await.unwrap();
+    let beyond = vec![(product_id(0), Some(100)), (product_id(1), Some(200))];
+    let pin = named(id.clone(), EntryKind::Pin, beyond);
+    world.execute(pin).await.unwrap();
+    assert_eq!(world.list(&id).await[4..], ["p00", "p01"]);
+    let unpin = ChangeRuleEntries {
+        remove: vec![product_id(1)],
+        ..named(id.clone(), EntryKind::Pin, Vec::new())
+    };
+    world.execute(unpin).await.unwrap();
+    assert_eq!(world.list(&id).await[4..], ["p01", "p00"]);
+    let problems = world.problems(&id).await;
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
 /// A deleted product is in no list, and its entries apply again once it is registered again.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]

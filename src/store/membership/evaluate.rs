@@ -216,8 +216,8 @@ impl Locked {
         ids: BTreeSet<ProductId>,
     ) -> Result<BTreeMap<ProductId, bool>> {
         let id = &collection.id;
-        let children: Vec<_> = ids.iter().cloned().map(ChildId::from).collect();
-        jobs::recheck_places(tx, id, &children).await?;
+        let children = ids.iter().cloned().map(ChildId::from).collect();
+        jobs::recheck_places(tx, &BTreeMap::from([(id, children)]), u64::MAX).await?;
         let (kind, sort) = evaluations::followed(tx, &collection).await?;
         let products: Vec<_> = ids.iter().cloned().collect();
         let named = entries::of_some(tx, id, &products).await?;
@@ -225,7 +225,11 @@ impl Locked {
         base.add_of(tx, ids.clone()).await?;
         due::put_earlier(tx, &base.take_due()).await?;
         let stored = keys::of_products(tx, id, &products).await?;
-        let steps = base.steps(ids, &stored);
+        let mut steps = base.steps(ids, &stored);
+        // A product stays where it is without its pin, but then others may have to return to theirs.
+        for child in stored.into_keys().filter(|_| !base.is_sorted()) {
+            steps.entry((id.clone(), child)).or_insert(Step::Pin);
+        }
         self.take_steps(tx, &steps, |_| base.is_sorted()).await?;
         let changes = steps
             .into_iter()

@@ -323,13 +323,20 @@ impl NextList {
     }
 
     /// Applies steps to the list, and gives products their places. Returns the list's new
-    /// directory.
-    async fn take(&self, tx: &Tx, steps: &Steps, places: &Places<'_>) -> Result<Directory> {
+    /// directory. Only the last steps, after which all products are checked, move pinned products to
+    /// their indexes: one that is not checked yet may be an anchor for others.
+    async fn take(
+        &self,
+        tx: &Tx,
+        steps: &Steps,
+        places: &Places<'_>,
+        is_last: bool,
+    ) -> Result<Directory> {
         let id = self.collection();
         let pins = entries::pins(tx, &[id]).await?;
         let pins = pins.get(id).map_or(&[][..], Vec::as_slice);
         let anchors = self.anchors(tx, steps, places, pins).await?;
-        if steps.is_empty() && anchors.is_empty() {
+        if steps.is_empty() && anchors.is_empty() && !is_last {
             return Ok(Directory::clone(&self.directory));
         }
         let mut mutations = mutations(steps, &self.before(steps));
@@ -341,7 +348,10 @@ impl NextList {
             }
         }
         let staying = placed.into_iter().filter(|it| self.keys.contains_key(*it));
-        mutations.push(Mutation::remove(staying.cloned().collect()));
+        let staying: Vec<_> = staying.cloned().collect();
+        if !staying.is_empty() {
+            mutations.push(Mutation::remove(staying));
+        }
         let groups = anchors.chunk_by(|(_, one), (_, other)| one == other);
         mutations.extend(groups.filter_map(|group| {
             let (_, anchor) = group.first()?;
@@ -349,6 +359,7 @@ impl NextList {
             Some(insert(anchor.as_ref(), children.collect()))
         }));
         let mutations: Vec<_> = mutations.iter().collect();
+        let pins = if is_last { pins } else { &[] };
         let directory = self.mutate(tx, &mutations, pins).await?;
         let keyed = steps.iter().filter_map(|(member, step)| match step {
             Step::Join(Some(key)) | Step::Move(key) => Some((member, Some(&**key))),
@@ -467,8 +478,9 @@ impl Locked {
         } else {
             None
         };
-        let directory = next.take(tx, &steps, &places).await?;
-        if checked.len() < count {
+        let is_last = checked.len() < count;
+        let directory = next.take(tx, &steps, &places, is_last).await?;
+        if is_last {
             self.switch(tx, id, directory).await?;
             let total = evaluation.progress.total;
             self.follow_switch(tx, id, differences, total).await?;
