@@ -225,9 +225,10 @@ pub(super) async fn recheck_places(
             AND old.collection_id = lists.key LIMIT $3)) < $3 ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO job_lists (job_id, collection_id, child_id) \
             SELECT job_id, lists.key, changed.value FROM json_each($2::json) AS lists, \
-            evaluations, json_array_elements_text(lists.value) AS changed(value) \
-            WHERE tenant_id = $1 AND evaluations.collection_id = lists.key AND (SELECT count(*) \
-            FROM (SELECT 1 FROM job_lists AS old WHERE old.job_id = evaluations.job_id \
+            LATERAL (SELECT job_id FROM evaluations WHERE tenant_id = $1 \
+            AND collection_id = lists.key OFFSET 0) AS evaluation, \
+            json_array_elements_text(lists.value) AS changed(value) WHERE (SELECT count(*) \
+            FROM (SELECT 1 FROM job_lists AS old WHERE old.job_id = evaluation.job_id \
             AND old.collection_id = lists.key LIMIT $3) AS few) < $3 ON CONFLICT DO NOTHING",
     };
     let places = places.iter().filter(|(_, products)| !products.is_empty());
