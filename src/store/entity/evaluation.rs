@@ -22,7 +22,7 @@ pub struct Model {
     pub done: i64,
     /// The number of products at the start.
     pub total: i64,
-    /// Whether the order of the list or its rule entries changed since the job began to build the
+    /// Whether more products moved in the list than can be recorded since the job began to build the
     /// next list, which thus can't become the current one.
     pub outdated: bool,
 }

@@ -405,7 +405,7 @@ impl Base {
         products.into_iter().filter_map(step).collect()
     }
 
-    pub(super) fn is_pinned(&self, child: &ChildId) -> bool {
+    fn is_pinned(&self, child: &ChildId) -> bool {
         self.by.named.pins.contains_key(&child.clone().into())
     }
 

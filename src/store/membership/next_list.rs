@@ -5,9 +5,9 @@
 //! no statement. If the process ends, the next one starts over.
 //!
 //! Products that change in the meantime are recorded ([`jobs::recheck`]) and evaluated again, and
-//! those that move in the current list, or whose rule entries change ([`jobs::recheck_places`]), are
-//! also placed again. If too many move, the job starts over. If that happens again and again, the
-//! job rewrites the current list instead.
+//! those that move in the current list or join it, or whose rule entries change
+//! ([`jobs::recheck_places`]), are also placed again. If too many move, the job starts over. If that
+//! happens again and again, the job rewrites the current list instead.
 //!
 //! If rules of other collections reference the list, their lists change in the same transaction if
 //! few products joined and left. Otherwise jobs evaluate these rules in turn.

@@ -28,7 +28,7 @@ pub struct Evaluation {
     pub sort: Option<Sort>,
     /// How many products are done, and how many there are.
     pub progress: Progress,
-    /// Whether the order of the list or its rule entries changed since the job began to build the
+    /// Whether more products moved in the list than can be recorded since the job began to build the
     /// next list.
     pub outdated: bool,
 }
@@ -127,8 +127,8 @@ pub async fn advance(tx: &Tx, id: &CollectionId, done: u64) -> Result<()> {
     update(tx, id, changes).await
 }
 
-/// Records whether the order of a list or its rule entries changed since the job that evaluates the
-/// collection's rules, if there is one, began to build the next list.
+/// Records whether more products moved in a list than can be recorded since the job that evaluates
+/// the collection's rules, if there is one, began to build the next list.
 ///
 /// # Errors
 /// If the database fails.
