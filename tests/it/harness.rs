@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use endcap::{
     app::{self, App},
     config::{Config, Flags},
+    domain::{CollectionId, EntryKind, ProductId},
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient,
         product_service_client::ProductServiceClient, rule_service_client::RuleServiceClient,
     },
+    service::{ChangeRuleEntries, Include},
     store::{Access, Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::{
@@ -32,6 +34,24 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
         statement_timeout: None,
         slow_statement: Duration::from_secs(1),
         replica: None,
+    }
+}
+
+/// The addition of rule entries, each with its index if it is a pin.
+pub(crate) fn rule_entries(
+    collection: CollectionId,
+    kind: EntryKind,
+    add: Vec<(ProductId, Option<u64>)>,
+) -> ChangeRuleEntries {
+    ChangeRuleEntries {
+        collection,
+        kind,
+        add,
+        remove: Vec::new(),
+        replace: false,
+        etag: None,
+        include: Include::default(),
+        retry: None,
     }
 }
 

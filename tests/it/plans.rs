@@ -33,7 +33,10 @@ use endcap::{
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::Value;
 
-use crate::{harness, postgres};
+use crate::{
+    harness::{self, rule_entries},
+    postgres,
+};
 
 const CHILDREN: usize = 60_000;
 /// How many rows a statement may read: each operation below names at most a hundred children, which
@@ -409,15 +412,11 @@ async fn follow(service: &Service, caller: &Caller) {
         let pin = |at| (kind == EntryKind::Pin).then_some(at);
         for (replace, added, removed) in [(false, 20, 7), (true, 2, 8), (false, 20, 9)] {
             let add = hot().take(added).zip(1..);
+            let add = add.map(|(id, at)| (product(id), pin(at))).collect();
             let change = ChangeRuleEntries {
-                collection: CollectionId::trusted("sorted3"),
-                kind,
-                add: add.map(|(id, at)| (product(id), pin(at))).collect(),
                 remove: vec![product(removed)],
                 replace,
-                etag: None,
-                include: Include::default(),
-                retry: None,
+                ..rule_entries(CollectionId::trusted("sorted3"), kind, add)
             };
             // A product that is included or pinned can't be excluded.
             let done = service.execute(caller, change).await;

@@ -41,7 +41,7 @@ use proptest::{
 use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use crate::harness;
+use crate::harness::{self, rule_entries};
 
 /// The environment variable for the number of sequences to try.
 const CASES: &str = "RULE_CASES";
@@ -419,20 +419,14 @@ fn update(id: CollectionId, changes: Changes) -> UpdateCollection {
     }
 }
 
-fn named(
-    collection: CollectionId,
-    kind: EntryKind,
-    add: Vec<(ProductId, Option<u64>)>,
-) -> ChangeRuleEntries {
-    ChangeRuleEntries {
-        collection,
-        kind,
-        add,
-        remove: Vec::new(),
-        replace: false,
-        etag: None,
-        include: Include::default(),
-        retry: None,
+/// The update of a collection by one mutation of its products.
+fn mutate(id: CollectionId, mutation: Mutation) -> UpdateCollection {
+    UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: ChildType::Product,
+            mutation,
+        }],
+        ..UpdateCollection::of(id)
     }
 }
 
@@ -702,7 +696,7 @@ impl World {
         let change = ChangeRuleEntries {
             remove: remove.iter().map(|id| product_id(*id)).collect(),
             replace,
-            ..named(
+            ..rule_entries(
                 collection_id(number),
                 kind,
                 add.iter()
@@ -744,13 +738,7 @@ impl World {
             let moved: Vec<_> = model.list.drain(first..=last).collect();
             model.list.splice(to..to, moved);
         }
-        let update = UpdateCollection {
-            mutations: vec![ChildMutation {
-                list: ChildType::Product,
-                mutation,
-            }],
-            ..UpdateCollection::of(collection_id(number))
-        };
+        let update = mutate(collection_id(number), mutation);
         assert_eq!(self.execute(update).await.is_ok(), is_allowed);
     }
 
@@ -991,9 +979,9 @@ async fn rule_entries_over_the_limit_are_rejected(#[values(Sqlite, Postgres)] en
     for kind in EntryKind::ALL {
         let index = |at: u64| (kind == EntryKind::Pin).then_some(at);
         let add = |n: u8| vec![(product_id(n), index(u64::from(n)))];
-        let one = named(collection_id(0), kind, add(kind as u8 + 5));
+        let one = rule_entries(collection_id(0), kind, add(kind as u8 + 5));
         world.execute(one).await.unwrap();
-        let more = named(collection_id(0), kind, add(9));
+        let more = rule_entries(collection_id(0), kind, add(9));
         let error = world.execute(more).await.unwrap_err();
         let told = error.violations[0].constraint.to_string();
         assert_eq!(told, "has 2 items; the limit is 1");
@@ -1049,7 +1037,7 @@ async fn a_list_keeps_the_previous_rules_until_a_job_evaluates_new_ones(
     }
     assert_eq!(world.list(&id).await, ["p00", "p03"]);
     assert!(world.problems(&id).await.is_empty());
-    let include = named(id.clone(), EntryKind::Include, vec![(product_id(9), None)]);
+    let include = rule_entries(id.clone(), EntryKind::Include, vec![(product_id(9), None)]);
     world.execute(include).await.unwrap();
     assert_eq!(world.list(&id).await, ["p00", "p03", "p09"]);
 
@@ -1080,7 +1068,7 @@ async fn rule_entries_are_paged_and_invalid_ones_are_rejected(
     let id = collection_id(0);
     let pins = [(3, 0), (1, 7), (2, 10)];
     let add = pins.map(|(n, at)| (product_id(n), Some(at)));
-    let pin = named(id.clone(), EntryKind::Pin, add.into());
+    let pin = rule_entries(id.clone(), EntryKind::Pin, add.into());
     world.execute(pin).await.unwrap();
     let mut token = None;
     let mut found = Vec::new();
@@ -1106,7 +1094,7 @@ async fn rule_entries_are_paged_and_invalid_ones_are_rejected(
     assert_eq!(found, expected);
 
     let refused = async |kind, add: Vec<(ProductId, Option<u64>)>| {
-        let error = world.execute(named(id.clone(), kind, add)).await;
+        let error = world.execute(rule_entries(id.clone(), kind, add)).await;
         let violation = error.unwrap_err().violations.swap_remove(0);
         violation.constraint.to_string()
     };
@@ -1198,12 +1186,12 @@ async fn other_pins_return_to_their_indexes_when_a_pin_is_removed(
     let smart = creation(id.clone(), Kind::Smart { rules });
     world.execute(smart).await.unwrap();
     let beyond = vec![(product_id(0), Some(100)), (product_id(1), Some(200))];
-    let pin = named(id.clone(), EntryKind::Pin, beyond);
+    let pin = rule_entries(id.clone(), EntryKind::Pin, beyond);
     world.execute(pin).await.unwrap();
     assert_eq!(world.list(&id).await[4..], ["p00", "p01"]);
     let unpin = ChangeRuleEntries {
         remove: vec![product_id(1)],
-        ..named(id.clone(), EntryKind::Pin, Vec::new())
+        ..rule_entries(id.clone(), EntryKind::Pin, Vec::new())
     };
     world.execute(unpin).await.unwrap();
     assert_eq!(world.list(&id).await[4..], ["p01", "p00"]);
@@ -1496,13 +1484,7 @@ async fn evaluations_by_jobs_miss_no_concurrent_change(#[values(Sqlite, Postgres
             let ids = (0..12).filter(|n| (n + round) % 2 == 0);
             let ids = ids.map(|n| product_id(n).into()).collect();
             let mutation = Mutation::Replace { ids };
-            let update = UpdateCollection {
-                mutations: vec![ChildMutation {
-                    list: ChildType::Product,
-                    mutation,
-                }],
-                ..UpdateCollection::of(collection_id(LISTED))
-            };
+            let update = mutate(collection_id(LISTED), mutation);
             world.execute(update).await.unwrap();
         };
         let jobs = async {
@@ -1585,13 +1567,7 @@ async fn evaluations_by_jobs_miss_no_concurrent_move_or_entry(
                     ids: vec![product.clone().into()],
                     position: Position::Index(0),
                 };
-                let update = UpdateCollection {
-                    mutations: vec![ChildMutation {
-                        list: ChildType::Product,
-                        mutation,
-                    }],
-                    ..UpdateCollection::of(collection_id(MOVED))
-                };
+                let update = mutate(collection_id(MOVED), mutation);
                 world.execute(update).await.unwrap();
                 last = Some(product.to_string());
                 tokio::task::yield_now().await;
@@ -1603,11 +1579,11 @@ async fn evaluations_by_jobs_miss_no_concurrent_move_or_entry(
             while !is_done.load(Ordering::Relaxed) {
                 let product = product_id(rand::random_range(0..2 * PRODUCTS));
                 let id = || collection_id(OTHERS);
-                let include = named(id(), EntryKind::Include, vec![(product, None)]);
+                let include = rule_entries(id(), EntryKind::Include, vec![(product, None)]);
                 world.execute(include).await.unwrap();
                 let none = ChangeRuleEntries {
                     replace: true,
-                    ..named(id(), EntryKind::Include, Vec::new())
+                    ..rule_entries(id(), EntryKind::Include, Vec::new())
                 };
                 world.execute(none).await.unwrap();
                 tokio::task::yield_now().await;
@@ -1623,7 +1599,7 @@ async fn evaluations_by_jobs_miss_no_concurrent_move_or_entry(
                 let product = product_id((round + n) % PRODUCTS);
                 let change = ChangeRuleEntries {
                     replace: true,
-                    ..named(collection_id(NAMED), kind, vec![(product, index)])
+                    ..rule_entries(collection_id(NAMED), kind, vec![(product, index)])
                 };
                 // A pin of an excluded product is refused.
                 let _ = world.execute(change).await;
@@ -2092,13 +2068,7 @@ async fn concurrent_writes_of_products_and_referenced_lists_miss_none(
                 1 => Mutation::append(ids),
                 _ => Mutation::remove(ids),
             };
-            let update = UpdateCollection {
-                mutations: vec![ChildMutation {
-                    list: ChildType::Product,
-                    mutation,
-                }],
-                ..UpdateCollection::of(collection_id(number))
-            };
+            let update = mutate(collection_id(number), mutation);
             world.execute(update).await.unwrap();
         }
     };

@@ -18,9 +18,9 @@ use endcap::{
         Position, ProductChanges, ProductId, Rule, Rules, Sort, SortBy, TenantId, TextField,
     },
     service::{
-        AssignProducts, Assignment, ChangeRuleEntries, ChildMutation, ChildStart, Command,
-        CreateCollection, DeleteCollection, DeleteProducts, Expected, Include, ListChildren,
-        Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
+        AssignProducts, Assignment, ChildMutation, ChildStart, Command, CreateCollection,
+        DeleteCollection, DeleteProducts, Expected, Include, ListChildren, Listing, Parents,
+        ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -30,7 +30,7 @@ use endcap::{
 };
 use rstest::rstest;
 
-use crate::harness;
+use crate::harness::{self, rule_entries};
 
 /// The numbers of lists that change.
 const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
@@ -58,6 +58,15 @@ impl Counter {
         let sent = self.statements.load(Ordering::Relaxed) - before;
         self.counted.entry(operation).or_default().push(sent);
     }
+
+    /// Checks that the numbers of statements hardly grow with [`COUNTS`], which count `what`.
+    fn check(&self, what: &str) {
+        for (operation, counted) in &self.counted {
+            let one = counted[0] as f64;
+            let too_many = counted.iter().any(|many| *many as f64 > MAX_RATIO * one);
+            assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} {what}");
+        }
+    }
 }
 
 /// The creation of a smart collection of the products that have one of the tags.
@@ -81,19 +90,6 @@ fn smart(id: &str, tags: Vec<Operand>, is_sorted: bool) -> CreateCollection {
     command
 }
 
-fn entries(id: &str, kind: EntryKind, add: Vec<(ProductId, Option<u64>)>) -> ChangeRuleEntries {
-    ChangeRuleEntries {
-        collection: CollectionId::trusted(id),
-        kind,
-        add,
-        remove: Vec::new(),
-        replace: false,
-        etag: None,
-        include: Include::default(),
-        retry: None,
-    }
-}
-
 /// Creates a smart collection of the products that have the tag of any count above its number.
 /// Every other collection is sorted, and has a pinned product.
 async fn make_smart(counter: &Counter, number: usize) {
@@ -105,11 +101,8 @@ async fn make_smart(counter: &Counter, number: usize) {
     let execute = counter.service.execute(&counter.caller, command);
     execute.await.unwrap();
     if is_sorted {
-        let pin = entries(
-            &id,
-            EntryKind::Pin,
-            vec![(ProductId::trusted("q0"), Some(1))],
-        );
+        let pin = vec![(ProductId::trusted("q0"), Some(1))];
+        let pin = rule_entries(CollectionId::trusted(id), EntryKind::Pin, pin);
         counter.service.execute(&counter.caller, pin).await.unwrap();
     }
 }
@@ -199,7 +192,11 @@ async fn change_places(counter: &mut Counter, count: usize) {
     let others = tagged(count, "out", |at| id("i", at));
     counter.run("match nothing", others).await;
     let added = (0..count).map(|at| (ProductId::trusted(id("i", at)), None));
-    let include = entries("sorted", EntryKind::Include, added.collect());
+    let include = rule_entries(
+        CollectionId::trusted("sorted"),
+        EntryKind::Include,
+        added.collect(),
+    );
     counter.run("include", include).await;
 
     let manual = CollectionId::trusted(format!("manual{count}"));
@@ -257,11 +254,7 @@ async fn places_take_a_bounded_number_of_statements(#[values(Sqlite, Postgres)] 
     for count in COUNTS {
         change_places(&mut counter, count).await;
     }
-    for (operation, counted) in &counter.counted {
-        let one = counted[0] as f64;
-        let too_many = counted.iter().any(|many| *many as f64 > MAX_RATIO * one);
-        assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} places");
-    }
+    counter.check("places");
 }
 
 /// The collection with this number.
@@ -440,11 +433,7 @@ async fn lists_take_a_bounded_number_of_statements(#[values(Sqlite, Postgres)] e
     for count in COUNTS {
         operate(&mut counter, count).await;
     }
-    for (operation, counted) in &counter.counted {
-        let one = counted[0] as f64;
-        let too_many = counted.iter().any(|many| *many as f64 > MAX_RATIO * one);
-        assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} lists");
-    }
+    counter.check("lists");
     let tx = store
         .read(&counter.caller.reading().unwrap())
         .await

@@ -16,9 +16,28 @@ use super::*;
 /// How many children or products each step deals with.
 const SIZE: usize = 3;
 /// How many products join the list only later.
-const NEW: u8 = 8;
+const LATE: u8 = 8;
+
+/// Sorts by title.
+fn by_title() -> Change<Sort> {
+    Change::Set(Sort {
+        by: SortBy::Title,
+        descending: false,
+        out_of_stock_last: false,
+    })
+}
 
 impl World {
+    /// Replaces the rules of a collection.
+    async fn rewrite(&self, number: u8, test: Test) {
+        let changes = Changes {
+            rules: Change::Set(test.rules()),
+            ..Changes::default()
+        };
+        let update = update(collection_id(number), changes);
+        self.execute(update).await.unwrap();
+    }
+
     /// Builds the next list of the collection whose rules the oldest job evaluates.
     async fn build(&self, number: u8) -> (Job, NextList) {
         let job = claims::claim(&self.store, "test").await.unwrap().0.unwrap();
@@ -74,10 +93,11 @@ impl World {
     async fn interfere(&self, products: u8, pins: &mut BTreeMap<u8, u64>) -> bool {
         let product = rand::random_range(0..products);
         let index = rand::random_range(0..u64::from(products));
-        let entry = |kind, index| named(collection_id(0), kind, vec![(product_id(product), index)]);
+        let entry =
+            |kind, index| rule_entries(collection_id(0), kind, vec![(product_id(product), index)]);
         let no_entry = |kind| ChangeRuleEntries {
             remove: vec![product_id(product)],
-            ..named(collection_id(0), kind, Vec::new())
+            ..rule_entries(collection_id(0), kind, Vec::new())
         };
         match rand::random_range(0..12) {
             0 => {
@@ -98,7 +118,7 @@ impl World {
             5 => self.execute(no_entry(EntryKind::Exclude)).await.is_ok(),
             6..=8 => {
                 // Products of the second kind leave the list until they are of the first again.
-                let product = rand::random_range(0..products + NEW);
+                let product = rand::random_range(0..products + LATE);
                 let mut item = item(rand::random_range(1..=2), rand::random_range(0..10));
                 item.title = rand::random_range(0..4);
                 let put = upserts(vec![upsert(product_id(product), &item)]);
@@ -130,13 +150,7 @@ impl World {
                         placements: vec![(first, (index % list.len() as u64).into())],
                     },
                 };
-                let update = UpdateCollection {
-                    mutations: vec![ChildMutation {
-                        list: ChildType::Product,
-                        mutation,
-                    }],
-                    ..UpdateCollection::of(collection_id(0))
-                };
+                let update = mutate(collection_id(0), mutation);
                 self.execute(update).await.is_ok()
             }
         }
@@ -182,23 +196,10 @@ async fn products_keep_their_places_when_rules_are_evaluated(
         order.shuffle(&mut rand::rng());
         let ids = order.iter().map(|n| product_id(*n).into()).collect();
         let position = Position::Index(0);
-        let update_order = UpdateCollection {
-            mutations: vec![ChildMutation {
-                list: ChildType::Product,
-                mutation: Mutation::MoveIds { ids, position },
-            }],
-            ..UpdateCollection::of(collection_id(0))
-        };
+        let update_order = mutate(collection_id(0), Mutation::MoveIds { ids, position });
         world.execute(update_order).await.unwrap();
         let most = [1, 3, 5][round % 3];
-        let changes = Changes {
-            rules: Change::Set(Test::Below(most).rules()),
-            ..Changes::default()
-        };
-        world
-            .execute(update(collection_id(0), changes))
-            .await
-            .unwrap();
+        world.rewrite(0, Test::Below(most)).await;
 
         let (job, next) = world.build(0).await;
         let mut changed: Vec<u8> = (0..PRODUCTS).collect();
@@ -238,7 +239,7 @@ async fn moves_and_rule_entries_are_kept_when_rules_are_evaluated(
         let store = store.clone().with_segment_target(1 + round % 5);
         let world = World::new(&config, store, &format!("t{round}"));
         let kind = |n| if n < PRODUCTS { 1 } else { 2 };
-        let put = (0..PRODUCTS + NEW).map(|n| {
+        let put = (0..PRODUCTS + LATE).map(|n| {
             let mut item = item(kind(n), i64::from(n % 10));
             item.title = rand::random_range(0..4);
             upsert(product_id(n), &item)
@@ -248,11 +249,7 @@ async fn moves_and_rule_entries_are_kept_when_rules_are_evaluated(
         let mut smart = creation(collection_id(0), Kind::Smart { rules });
         let is_sorted = round % 4 == 3;
         if is_sorted {
-            smart.draft.changes.sort = Change::Set(Sort {
-                by: SortBy::Title,
-                descending: false,
-                out_of_stock_last: false,
-            });
+            smart.draft.changes.sort = by_title();
         }
         world.execute(smart).await.unwrap();
         world.do_jobs().await;
@@ -261,14 +258,7 @@ async fn moves_and_rule_entries_are_kept_when_rules_are_evaluated(
             world.interfere(PRODUCTS, &mut pins).await;
         }
         let most = [3, 5, 8][round % 3];
-        let changes = Changes {
-            rules: Change::Set(Test::Below(most).rules()),
-            ..Changes::default()
-        };
-        world
-            .execute(update(collection_id(0), changes))
-            .await
-            .unwrap();
+        world.rewrite(0, Test::Below(most)).await;
         let (job, mut next) = world.build(0).await;
         let mut done = 0;
         for _ in 0..40 {
@@ -322,27 +312,16 @@ async fn products_are_placed_next_to_one_that_is_pinned_meanwhile(
     world.execute(upserts(all.collect())).await.unwrap();
     let rules = Test::Kind(1).rules();
     let mut smart = creation(collection_id(0), Kind::Smart { rules });
-    smart.draft.changes.sort = Change::Set(Sort {
-        by: SortBy::Title,
-        descending: false,
-        out_of_stock_last: false,
-    });
+    smart.draft.changes.sort = by_title();
     world.execute(smart).await.unwrap();
     world.do_jobs().await;
-    let changes = Changes {
-        rules: Change::Set(Test::Below(2).rules()),
-        ..Changes::default()
-    };
-    world
-        .execute(update(collection_id(0), changes))
-        .await
-        .unwrap();
+    world.rewrite(0, Test::Below(2)).await;
     let (job, next) = world.build(0).await;
     let pin = vec![(product_id(PINNED), Some(0))];
-    let pin = named(collection_id(0), EntryKind::Pin, pin);
+    let pin = rule_entries(collection_id(0), EntryKind::Pin, pin);
     world.execute(pin).await.unwrap();
     let others = (20..30).map(|n| (product_id(n), None));
-    let include = named(collection_id(0), EntryKind::Include, others.collect());
+    let include = rule_entries(collection_id(0), EntryKind::Include, others.collect());
     world.execute(include).await.unwrap();
     world.finish(&job, next).await;
     let expected = [PINNED].into_iter().chain(0..30);
@@ -385,14 +364,6 @@ async fn lists_follow_a_referenced_list_that_a_job_replaces(
         world.execute(smart).await.unwrap();
     }
     world.do_jobs().await;
-    let write = async |number, test: Test| {
-        let changes = Changes {
-            rules: Change::Set(test.rules()),
-            ..Changes::default()
-        };
-        let update = update(collection_id(number), changes);
-        world.execute(update).await.unwrap();
-    };
     let states = async || {
         let numbers = [REFERENCED, NAMING, CHAINED, NEW];
         let states = numbers.map(async |number| {
@@ -414,8 +385,8 @@ async fn lists_follow_a_referenced_list_that_a_job_replaces(
         states().await,
         [(true, 0), (true, 0), (true, 600), (true, 0)]
     );
-    write(REFERENCED, Test::Below(500)).await;
-    write(NEW, Test::In(REFERENCED)).await;
+    world.rewrite(REFERENCED, Test::Below(500)).await;
+    world.rewrite(NEW, Test::In(REFERENCED)).await;
     let (job, next) = world.build(REFERENCED).await;
     world.finish(&job, next).await;
     let now = [(true, 500), (false, 0), (true, 600), (false, 0)];
@@ -431,7 +402,7 @@ async fn lists_follow_a_referenced_list_that_a_job_replaces(
     assert_eq!(states().await, now);
     right().await;
 
-    write(REFERENCED, Test::Below(400)).await;
+    world.rewrite(REFERENCED, Test::Below(400)).await;
     let (job, next) = world.build(REFERENCED).await;
     let some = (380..420).map(|n| upsert(id(n), &item(1, 400 - i64::from(n % 2))));
     world.execute(upserts(some.collect())).await.unwrap();
