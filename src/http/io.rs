@@ -1,19 +1,25 @@
-//! The byte stream below HTTP: it reports received bytes to the connection's state, and rewrites
-//! authorities.
+//! The byte stream below HTTP: it reports received bytes to the connection's state, rewrites
+//! authorities, and closes without losing what the client has not read yet.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use super::{authority::Authorities, connections::ConnectionState};
 
 /// How many bytes are read at once while the rest of a frame is awaited.
 const CHUNK: usize = 4 << 10;
+/// How long a closing connection waits for the client to close its side.
+const MAX_LINGER: Duration = Duration::from_secs(1);
 
 /// A stream that reports received bytes to the state of its connection, and rewrites
 /// [authorities](Authorities) that h2 would reject.
@@ -25,6 +31,8 @@ pub(super) struct Io<S> {
     held: BytesMut,
     /// How many of the held bytes can be passed on.
     ready: usize,
+    /// Set once the sending side is shut down: when to stop waiting for the client.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Io<S> {
@@ -35,6 +43,7 @@ impl<S> Io<S> {
             authorities: Authorities::new(),
             held: BytesMut::new(),
             ready: 0,
+            linger: None,
         }
     }
 }
@@ -102,7 +111,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,7 +136,77 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Shuts down the sending side, and waits for the client to close its side. If the socket were
+    /// closed while the client sends, the system would reset the connection, and discard what it has
+    /// not transmitted yet.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stream, linger, .. } = &mut *self;
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        }
+        let linger = linger.get_or_insert_with(|| Box::pin(sleep(MAX_LINGER)));
+        // First, as a client that sends without a pause would use up the task's budget for polls.
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut chunk = [0; CHUNK];
+        loop {
+            let mut chunk = ReadBuf::new(&mut chunk);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut chunk));
+            if read.is_err() || chunk.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+        net::{TcpListener, TcpStream},
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{config::tests::connections, http::connections::Connections};
+
+    fn io<S>(stream: S) -> Io<S> {
+        let connections = Connections::new(connections());
+        let slot = connections.admit([192, 0, 2, 1].into()).unwrap();
+        Io::new(stream, slot.state.clone())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_still_sending_gets_everything() {
+        const RESPONSE: usize = 16 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let served = tokio::spawn(async move {
+            let mut io = io(accepted.unwrap().0);
+            io.write_all(&vec![7; RESPONSE]).await.unwrap();
+            io.shutdown().await.unwrap();
+        });
+        let mut client = client.unwrap();
+        let mut chunk = vec![0; CHUNK];
+        let mut received = 0;
+        while received < RESPONSE {
+            client.write_all(b"the next request").await.unwrap();
+            let length = client.read(&mut chunk).await.unwrap();
+            assert_ne!(length, 0, "the connection ended after {received} bytes");
+            received += length;
+        }
+        drop(client);
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_closes_is_awaited_for_a_limited_time() {
+        let (_client, stream) = duplex(CHUNK);
+        let start = Instant::now();
+        let mut io = io(stream);
+        io.shutdown().await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), MAX_LINGER.as_secs());
     }
 }
