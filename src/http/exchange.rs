@@ -16,8 +16,8 @@ use axum::{
     response::Response,
 };
 use http::{
-    HeaderValue, Version,
-    header::{CONNECTION, EXPECT},
+    HeaderName, HeaderValue, Version,
+    header::{CONNECTION, CONTENT_ENCODING, EXPECT},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Limited};
@@ -34,7 +34,7 @@ use crate::auth::{ClientCertificate, Peer};
 /// usable, in bytes and in time. Beyond that, a new connection is cheaper.
 const MAX_LEFT: usize = 64 << 10;
 const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
-/// After how many bytes of a request body its handler has to wait once.
+/// After how many bytes of an uncompressed request body its handler has to wait once.
 const SHORT: usize = 16 << 10;
 
 /// Serves a request with the handler, after adding the connection's state, the peer's address and
@@ -97,9 +97,14 @@ impl http_body::Body for Sent {
 struct Lent {
     body: Option<Incoming>,
     left: Left,
-    /// How many more bytes can be read before the handler has to wait once; `None` after that.
-    /// Streams begin in the task of their connection, where the others would wait until a long
-    /// body is decoded. One that waits gets a task of its own.
+}
+
+/// A request body that makes its handler wait once, if it is long or compressed. Streams begin in the
+/// task of their connection, where the others would wait until a long body is decoded. One that waits
+/// gets a task of its own.
+struct Yielding<B> {
+    body: B,
+    /// How many more bytes can be read before the handler has to wait; `None` after that.
     short: Option<usize>,
 }
 
@@ -116,15 +121,21 @@ fn lend(request: Request<Incoming>) -> (Request, Left) {
         body: Arc::default(),
         is_held_back: request.headers().contains_key(EXPECT),
     };
+    // A compressed body may be much longer than it looks.
+    let encodings = [CONTENT_ENCODING, HeaderName::from_static("grpc-encoding")];
+    let is_compressed = encodings
+        .iter()
+        .any(|it| request.headers().contains_key(it));
+    let short = if is_compressed { 0 } else { SHORT };
     let lent = |body: Incoming| {
         if body.is_end_stream() {
             return Body::empty();
         }
-        Body::new(Lent {
+        let lent = Lent {
             body: Some(body),
             left: left.clone(),
-            short: Some(SHORT),
-        })
+        };
+        Body::new(Yielding::new(lent, short))
     };
     (request.map(lent), left)
 }
@@ -163,22 +174,12 @@ impl http_body::Body for Lent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.short == Some(0) {
-            self.short = None;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
         let frame = Pin::new(body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(None) => self.body = None,
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.short = self.short.map(|short| short.saturating_sub(length));
-            }
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        if matches!(frame, Poll::Ready(None)) {
+            self.body = None;
         }
         frame
     }
@@ -192,5 +193,76 @@ impl http_body::Body for Lent {
         self.body
             .as_ref()
             .map_or_else(exact, |body| body.size_hint())
+    }
+}
+
+impl<B> Yielding<B> {
+    fn new(body: B, short: usize) -> Self {
+        let short = Some(short);
+        Self { body, short }
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Yielding<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.short == Some(0) {
+            self.short = None;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            self.short = self.short.map(|short| short.saturating_sub(length));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    #[test]
+    fn a_long_body_makes_its_handler_wait_once() {
+        const FRAME: usize = 1_000;
+        let waits = |length: usize, short: usize| {
+            let bytes = vec![7; length];
+            let frames = bytes.chunks(FRAME).map(Bytes::copy_from_slice);
+            let frames: Vec<_> = frames.map(Ok::<_, Infallible>).collect();
+            let mut body = Yielding::new(Body::from_stream(stream::iter(frames)), short);
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let (mut read, mut waits) = (Vec::new(), Vec::new());
+            loop {
+                match Pin::new(&mut body).poll_frame(&mut cx) {
+                    Poll::Pending => waits.push(read.len()),
+                    Poll::Ready(None) => break,
+                    Poll::Ready(Some(frame)) => read.extend(frame.unwrap().into_data().unwrap()),
+                }
+            }
+            assert_eq!(read, bytes);
+            waits
+        };
+        assert!(waits(0, SHORT).is_empty());
+        assert!(waits(SHORT - 1, SHORT).is_empty());
+        assert_eq!(waits(SHORT, SHORT), [SHORT]);
+        assert_eq!(waits(10 * SHORT, SHORT), [SHORT.next_multiple_of(FRAME)]);
+        assert_eq!(waits(1, 0), [0]);
     }
 }
