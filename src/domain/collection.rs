@@ -591,7 +591,10 @@ pub fn root_immutable(id: &CollectionId, why: &str) -> Error {
 pub fn not_for_smart(id: &CollectionId) -> Error {
     Error::new(
         Reason::KindMismatch,
-        format!("collection {id:?} is smart: its products follow from its rules"),
+        format!(
+            "collection {id:?} is smart: its products follow from its rules and their includes, \
+             excludes and pins"
+        ),
     )
     .about(id.as_str())
 }

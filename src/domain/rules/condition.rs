@@ -383,12 +383,12 @@ impl Type {
 
     fn form(self) -> Constraint {
         Constraint::Malformed(match self {
-            Self::Text => "text",
-            Self::Decimal => "a decimal number",
-            Self::Boolean => "a boolean",
-            Self::Time => "a time as in RFC 3339, such as 2026-01-02T03:04:05Z",
+            Self::Text => "text (type text)",
+            Self::Decimal => "a decimal number (type decimal)",
+            Self::Boolean => "a boolean (type boolean)",
+            Self::Time => "a time as in RFC 3339, such as 2026-01-02T03:04:05Z (type time)",
             Self::Duration => {
-                "a duration in seconds from 0s to 3153600000s (100 years of 365 days)"
+                "a duration from 0s to 3153600000s, 100 years of 365 days (type duration)"
             }
         })
     }
