@@ -206,9 +206,10 @@ pub fn edge(
 ) -> Result<(http::Handler, Health), tonic_reflection::server::Error> {
     let listen = &config.listen;
     let memory = service.settings().memory.clone();
+    let service = Arc::new(service);
     let statuses = Statuses::default();
     let context = grpc::Context {
-        service: service.clone(),
+        service: Arc::clone(&service),
         max_message: listen.max_body,
         max_items: listen.max_message_items,
         reflection: listen.reflection,

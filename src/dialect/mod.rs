@@ -74,7 +74,7 @@ pub struct Dialect {
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
-    pub service: Service,
+    pub service: Arc<Service>,
     /// Issues and revokes the tokens of logins.
     pub authenticator: Authenticator,
     /// The settings; dialects read their own from here.

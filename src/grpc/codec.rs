@@ -36,8 +36,8 @@ tokio::task_local! {
 }
 
 /// Runs `work` with the limit `max` for every request message that it decodes.
-pub(super) async fn with_item_limit<F: Future>(max: usize, work: F) -> F::Output {
-    MAX_ITEMS.scope(max, work).await
+pub(super) fn with_item_limit<F: Future>(max: usize, work: F) -> impl Future<Output = F::Output> {
+    MAX_ITEMS.scope(max, work)
 }
 
 /// The codec of all services: encodes `T`, and decodes `U` after counting its items.

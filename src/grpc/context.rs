@@ -13,14 +13,14 @@ use crate::{
         Caller, CollectionId, Constraint, Error, FieldPath, Reason, RequestId, Result, Retryable,
         TenantId, Violation, digest::sha256, page::PageBytes,
     },
-    service::{Command, Executed, Include, Retry, StoredResponse},
+    service::{Command, Executed, Include, Retry, Service, StoredResponse},
 };
 
 /// What the gRPC services depend on: the use cases, and the settings of the API.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
-    pub service: crate::service::Service,
+    pub service: Arc<Service>,
     /// The largest request message, in bytes after decompression.
     pub max_message: usize,
     /// The most items that a request message may have: strings and messages, at any depth.

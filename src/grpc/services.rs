@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request, response::Response};
+use futures::FutureExt as _;
 use tonic::{body::Body as TonicBody, codec::CompressionEncoding, service::Routes};
 use tower::ServiceExt as _;
 
@@ -80,7 +81,9 @@ impl Services {
     pub async fn call(&self, request: Request) -> Response {
         let response = async {
             if EncodedService::has(request.uri().path()) {
-                let response = self.collections.call(request.map(TonicBody::new)).await;
+                let request = request.map(TonicBody::new);
+                // Boxed, as the functions around it would each move it.
+                let response = self.collections.call(request).boxed().await;
                 return response.map(Body::new);
             }
             let response = self.others.clone().oneshot(request).await;

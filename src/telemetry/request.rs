@@ -12,6 +12,8 @@ use opentelemetry::{
 };
 use tonic::Code;
 
+use crate::domain::digest::hex;
+
 tokio::task_local! {
     static CURRENT: RequestContext;
 }
@@ -42,8 +44,8 @@ impl RequestContext {
         let ids = span.span_context();
         Self(Arc::new(RequestState {
             request_id: request_id.into(),
-            trace_id: ids.trace_id().to_string().into(),
-            span_id: ids.span_id().to_string().into(),
+            trace_id: hex(&ids.trace_id().to_bytes()).into(),
+            span_id: hex(&ids.span_id().to_bytes()).into(),
             trace,
             subject: OnceLock::new(),
             tenant: OnceLock::new(),

@@ -118,23 +118,27 @@ pub fn is_left_out(context: &Context) -> bool {
 ///
 /// # Errors
 /// Those of the use case.
-pub async fn use_case<T>(
+pub fn use_case<T>(
     name: &'static str,
     run: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    request::set_operation(name);
+) -> impl Future<Output = Result<T, Error>> {
+    // Boxed before it is part of another future: those of the handlers around it would have its
+    // size, and each request moves them several times.
     let run = Box::pin(run);
-    let parent = Context::current();
-    if !is_sampled(&parent) {
-        return run.await;
+    async move {
+        request::set_operation(name);
+        let parent = Context::current();
+        if !is_sampled(&parent) {
+            return run.await;
+        }
+        let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
+        let result = run.with_context(context.clone()).await;
+        if let Err(error) = &result {
+            fail(&context, error);
+        }
+        context.span().end();
+        result
     }
-    let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
-    let result = run.with_context(context.clone()).await;
-    if let Err(error) = &result {
-        fail(&context, error);
-    }
-    context.span().end();
-    result
 }
 
 /// Marks the context's span as failed, if the server is at fault.

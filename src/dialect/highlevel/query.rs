@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::Query as QueryString;
 use http::Uri;
 use serde_json::Value;
 
@@ -66,9 +65,10 @@ pub(super) struct Query {
 impl Query {
     /// Parses the query string of a request.
     pub(super) fn of(uri: &Uri, known: &Parameters, violations: &mut Violations) -> Self {
-        // Cannot fail: any query string is a list of pairs.
-        let pairs = QueryString::<Vec<(String, String)>>::try_from_uri(uri);
-        let pairs = pairs.map_or_else(|_| Vec::new(), |QueryString(pairs)| pairs);
+        let query = uri.query().unwrap_or_default();
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         let mut once = Object::new();
         let mut unknown = BTreeSet::new();
         for (name, value) in &pairs {
