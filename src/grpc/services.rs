@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures::FutureExt as _;
+use http::HeaderName;
 use tonic::{body::Body as TonicBody, codec::CompressionEncoding, service::Routes};
 use tower::ServiceExt as _;
 
@@ -21,6 +22,10 @@ use super::{
     rules::RuleMethods,
     service::Collections,
 };
+use crate::processor;
+
+/// The header with the compression of the request's messages.
+pub static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// gRPC services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,6 +84,9 @@ impl Services {
 
     /// Calls a method.
     pub async fn call(&self, request: Request) -> Response {
+        // A message is decompressed before its size is known, and 16 KiB may become 16 MiB.
+        let is_compressed = request.headers().contains_key(&GRPC_ENCODING);
+        let bytes = if is_compressed { usize::MAX } else { 0 };
         let response = async {
             if EncodedService::has(request.uri().path()) {
                 let request = request.map(TonicBody::new);
@@ -89,7 +97,8 @@ impl Services {
             let response = self.others.clone().oneshot(request).await;
             response.unwrap_or_else(|never| match never {})
         };
-        codec::with_item_limit(self.max_items, response).await
+        let response = codec::with_item_limit(self.max_items, response);
+        processor::run(|| bytes, response).await
     }
 }
 

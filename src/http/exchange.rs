@@ -16,7 +16,7 @@ use axum::{
     response::Response,
 };
 use http::{
-    HeaderName, HeaderValue, Version,
+    HeaderValue, Version,
     header::{CONNECTION, CONTENT_ENCODING, EXPECT},
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -28,7 +28,10 @@ use super::{
     Handler,
     connections::{ConnectionState, InFlight},
 };
-use crate::auth::{ClientCertificate, Peer};
+use crate::{
+    auth::{ClientCertificate, Peer},
+    grpc::GRPC_ENCODING,
+};
 
 /// How much of a request body that a handler did not read is discarded to keep the connection
 /// usable, in bytes and in time. Beyond that, a new connection is cheaper.
@@ -122,10 +125,9 @@ fn lend(request: Request<Incoming>) -> (Request, Left) {
         is_held_back: request.headers().contains_key(EXPECT),
     };
     // A compressed body may be much longer than it looks.
-    let encodings = [CONTENT_ENCODING, HeaderName::from_static("grpc-encoding")];
-    let is_compressed = encodings
+    let is_compressed = [&CONTENT_ENCODING, &GRPC_ENCODING]
         .iter()
-        .any(|it| request.headers().contains_key(it));
+        .any(|encoding| request.headers().contains_key(*encoding));
     let short = if is_compressed { 0 } else { SHORT };
     let lent = |body: Incoming| {
         if body.is_end_stream() {
