@@ -26,7 +26,7 @@ pub use error::{refused_by_tonic, status};
 pub use health::Statuses;
 pub use methods::{method, scope};
 pub use pb::DESCRIPTORS;
-pub use services::{GRPC_ENCODING, Services};
+pub use services::{Services, is_compressed};
 
 /// The services that need no credential, as they reveal nothing about any tenant.
 pub const OPEN_SERVICES: [&str; 3] = [

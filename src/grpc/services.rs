@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures::FutureExt as _;
-use http::HeaderName;
+use http::HeaderMap;
 use tonic::{body::Body as TonicBody, codec::CompressionEncoding, service::Routes};
 use tower::ServiceExt as _;
 
@@ -24,8 +24,11 @@ use super::{
 };
 use crate::processor;
 
-/// The header with the compression of the request's messages.
-pub static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// Whether the messages of a request with these headers are compressed.
+pub fn is_compressed(headers: &HeaderMap) -> bool {
+    let encoding = headers.get("grpc-encoding");
+    encoding.is_some_and(|encoding| encoding != "identity")
+}
 
 /// gRPC services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,8 +88,11 @@ impl Services {
     /// Calls a method.
     pub async fn call(&self, request: Request) -> Response {
         // A message is decompressed before its size is known, and 16 KiB may become 16 MiB.
-        let is_compressed = request.headers().contains_key(&GRPC_ENCODING);
-        let bytes = if is_compressed { usize::MAX } else { 0 };
+        let bytes = if is_compressed(request.headers()) {
+            usize::MAX
+        } else {
+            0
+        };
         let response = async {
             if EncodedService::has(request.uri().path()) {
                 let request = request.map(TonicBody::new);

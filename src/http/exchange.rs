@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::{ClientCertificate, Peer},
-    grpc::GRPC_ENCODING,
+    grpc,
 };
 
 /// How much of a request body that a handler did not read is discarded to keep the connection
@@ -125,9 +125,8 @@ fn lend(request: Request<Incoming>) -> (Request, Left) {
         is_held_back: request.headers().contains_key(EXPECT),
     };
     // A compressed body may be much longer than it looks.
-    let is_compressed = [&CONTENT_ENCODING, &GRPC_ENCODING]
-        .iter()
-        .any(|encoding| request.headers().contains_key(*encoding));
+    let headers = request.headers();
+    let is_compressed = headers.contains_key(CONTENT_ENCODING) || grpc::is_compressed(headers);
     let short = if is_compressed { 0 } else { SHORT };
     let lent = |body: Incoming| {
         if body.is_end_stream() {

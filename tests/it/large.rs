@@ -1,14 +1,20 @@
 //! Large responses: pages end early enough, and the memory of responses is limited.
 
+use std::{
+    sync::{Arc, Mutex},
+    thread::available_parallelism,
+};
+
 use endcap::{
     config::Flags,
     grpc::pb,
+    processor,
     store::Engine::{self, Postgres, Sqlite},
 };
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::Value;
-use tonic::{Code, Request};
+use tonic::{Code, Request, codec::CompressionEncoding};
 use tonic_types::StatusExt as _;
 
 use crate::harness::{Server, create, named};
@@ -43,6 +49,41 @@ async fn fill(server: &Server, count: usize) -> Vec<String> {
         ids.push(id);
     }
     ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_messages_wait_for_a_free_processor() {
+    let server = Server::new(Sqlite).await;
+    let mut client = server.grpc().await;
+    let request = pb::ListCollectionsRequest::default();
+    let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let ends = Arc::new(Mutex::new(ends));
+    let processors = available_parallelism().unwrap().get();
+    for _ in 0..processors {
+        let (begin, ends) = (begin.clone(), Arc::clone(&ends));
+        tokio::spawn(async move {
+            processor::work(usize::MAX, || {
+                begin.send(()).unwrap();
+                let _ = ends.lock().unwrap().recv();
+            });
+        });
+    }
+    for _ in 0..processors {
+        begun.recv().await.unwrap();
+    }
+    let mut sender = server
+        .grpc()
+        .await
+        .send_compressed(CompressionEncoding::Gzip);
+    let sent = request.clone();
+    let compressed = tokio::spawn(async move { sender.list_collections(sent).await });
+    for _ in 0..10 {
+        client.list_collections(request.clone()).await.unwrap();
+    }
+    assert!(!compressed.is_finished());
+    drop(end);
+    compressed.await.unwrap().unwrap();
 }
 
 #[rstest]
