@@ -4,7 +4,7 @@
 //! about its client. So connections without an authenticated request may only take a part of the
 //! total, each address may have only a few that have not sent a complete request head yet, and when
 //! there is no room for a new connection, the oldest of these is evicted. A connection with an
-//! authenticated request is never evicted.
+//! authenticated request is never evicted before it closes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -42,13 +42,15 @@ enum Phase {
     Busy,
     /// A request of it was authenticated.
     Authenticated,
+    /// The server has sent everything, and waits for the client to close its side.
+    Closing,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     entries: HashMap<u64, Entry>,
     /// The unauthenticated connections without a request in flight, ordered by the event since
-    /// which they are.
+    /// which they are, and those that close, as if they were since they were accepted.
     silent: BTreeMap<u64, u64>,
     /// The unauthenticated connections with a request in flight, ordered in the same way.
     busy: BTreeMap<u64, u64>,
@@ -181,18 +183,26 @@ impl Open {
         Some(entry)
     }
 
-    /// Moves a connection to another phase. Has no effect if it was evicted, or is authenticated
-    /// already: that phase is final.
+    /// Moves a connection to another phase. Has no effect if it was evicted, or the phase it is in
+    /// is final.
     fn set_phase(&mut self, id: u64, phase: Phase) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let old = entry.place;
-        if [phase, Phase::Authenticated].contains(&old.phase) {
+        let is_final = match old.phase {
+            Phase::Closing => true,
+            Phase::Authenticated => phase != Phase::Closing,
+            Phase::Pending | Phase::Idle | Phase::Busy => false,
+        };
+        if is_final || old.phase == phase {
             return;
         }
         self.clock += 1;
-        let since = self.clock;
+        let since = match phase {
+            Phase::Closing => id,
+            Phase::Pending | Phase::Idle | Phase::Busy | Phase::Authenticated => self.clock,
+        };
         entry.place = Place {
             phase,
             since,
@@ -200,7 +210,7 @@ impl Open {
         };
         self.leave(id, old);
         match phase {
-            Phase::Pending | Phase::Idle => drop(self.silent.insert(since, id)),
+            Phase::Pending | Phase::Idle | Phase::Closing => drop(self.silent.insert(since, id)),
             Phase::Busy => drop(self.busy.insert(since, id)),
             Phase::Authenticated => {}
         }
@@ -340,6 +350,13 @@ impl ConnectionState {
         self.0.is_authenticated.load(Ordering::Relaxed)
     }
 
+    /// Notes that the server has sent everything, and waits for the client to close its side. The
+    /// connection may be evicted from now on.
+    pub(super) fn closing(&self) {
+        let mut open = self.0.connections.open();
+        open.set_phase(self.0.id, Phase::Closing);
+    }
+
     /// Makes the next HTTP/1 response close the connection.
     pub(super) fn end(&self) {
         self.activity().ends = true;
@@ -393,6 +410,8 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::config::tests::connections;
 
@@ -404,6 +423,28 @@ mod tests {
         assert!(source("192.0.2.1").is_some());
         assert_eq!(source("10.1.2.3"), None);
         assert_eq!(source("::ffff:10.1.2.3"), None);
+    }
+
+    #[test]
+    fn closing_connections_make_room() {
+        let mut config = connections();
+        config.max_connections = 3;
+        let connections = Connections::new(config);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let first = connections.admit(address).unwrap();
+        let others = [(); 2].map(|()| connections.admit(address).unwrap());
+        for slot in others.iter().chain([&first]) {
+            slot.state.authenticated();
+        }
+        assert!(connections.admit(address).is_none());
+        first.state.closing();
+        first.state.authenticated();
+        drop(first.state.begin(Version::HTTP_11));
+        let _new = connections.admit(address).unwrap();
+        assert!(first.evicted().now_or_never().is_some());
+        for slot in &others {
+            assert!(slot.evicted().now_or_never().is_none());
+        }
     }
 
     #[test]

@@ -11,15 +11,17 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{authority::Authorities, connections::ConnectionState};
 
 /// How many bytes are read at once while the rest of a frame is awaited.
 const CHUNK: usize = 4 << 10;
-/// How long a closing connection waits for the client to close its side.
-const MAX_LINGER: Duration = Duration::from_secs(1);
+/// How long a closing connection waits for the client to close its side, counted from the last byte
+/// that was sent, and how many bytes it discards meanwhile.
+const MAX_LINGER: Duration = Duration::from_millis(500);
+const MAX_DISCARDED: usize = 16 << 20;
 
 /// A stream that reports received bytes to the state of its connection, and rewrites
 /// [authorities](Authorities) that h2 would reject.
@@ -31,8 +33,17 @@ pub(super) struct Io<S> {
     held: BytesMut,
     /// How many of the held bytes can be passed on.
     ready: usize,
-    /// Set once the sending side is shut down: when to stop waiting for the client.
-    linger: Option<Pin<Box<Sleep>>>,
+    /// When bytes were sent last.
+    sent: Instant,
+    /// Set once the sending side is shut down.
+    linger: Option<Linger>,
+}
+
+/// How long to wait for the client to close its side.
+struct Linger {
+    end: Pin<Box<Sleep>>,
+    /// How many more bytes are discarded.
+    left: usize,
 }
 
 impl<S> Io<S> {
@@ -43,6 +54,7 @@ impl<S> Io<S> {
             authorities: Authorities::new(),
             held: BytesMut::new(),
             ready: 0,
+            sent: Instant::now(),
             linger: None,
         }
     }
@@ -117,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.sent = Instant::now();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -125,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.sent = Instant::now();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -140,32 +154,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     /// closed while the client sends, the system would reset the connection, and discard what it has
     /// not transmitted yet.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, linger, .. } = &mut *self;
-        if linger.is_none() {
-            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.state.closing();
         }
-        let linger = linger.get_or_insert_with(|| Box::pin(sleep(MAX_LINGER)));
+        let Self {
+            stream,
+            sent,
+            linger,
+            ..
+        } = &mut *self;
+        let linger = linger.get_or_insert_with(|| Linger {
+            end: Box::pin(sleep_until(*sent + MAX_LINGER)),
+            left: MAX_DISCARDED,
+        });
         // First, as a client that sends without a pause would use up the task's budget for polls.
-        if linger.as_mut().poll(cx).is_ready() {
+        if linger.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         let mut chunk = [0; CHUNK];
-        loop {
+        while linger.left > 0 {
             let mut chunk = ReadBuf::new(&mut chunk);
             let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut chunk));
             if read.is_err() || chunk.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                break;
             }
+            linger.left = linger.left.saturating_sub(chunk.filled().len());
         }
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join, repeat, sink},
         net::{TcpListener, TcpStream},
-        time::Instant,
+        time::sleep,
     };
 
     use super::*;
@@ -203,10 +228,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_closes_is_awaited_for_a_limited_time() {
-        let (_client, stream) = duplex(CHUNK);
-        let start = Instant::now();
-        let mut io = io(stream);
+        for (pause, lingers) in [(0, 500), (300, 200), (500, 0), (9_000, 0)] {
+            let (_client, stream) = duplex(CHUNK);
+            let mut io = io(stream);
+            io.write_all(b"response").await.unwrap();
+            sleep(Duration::from_millis(pause)).await;
+            let start = Instant::now();
+            io.shutdown().await.unwrap();
+            assert_eq!(start.elapsed().as_millis(), lingers, "after {pause}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_stops_is_cut_off() {
+        // Time does not pass meanwhile.
+        let mut io = io(join(repeat(7), sink()));
         io.shutdown().await.unwrap();
-        assert_eq!(start.elapsed().as_secs(), MAX_LINGER.as_secs());
+        assert_eq!(io.linger.unwrap().left, 0);
     }
 }
