@@ -57,7 +57,8 @@ const LAST_READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many HTTP/2 streams begin before what they have to send is sent.
 const BEGIN: usize = 16;
 
-/// How long an idle HTTP/1 connection, or one without any request yet, stays open at shutdown.
+/// How long an idle HTTP/1 connection, or one without any request yet, stays open at shutdown, and
+/// how long a TLS handshake may still take then.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves the connections of a listener. Cheap to clone.
@@ -184,7 +185,7 @@ impl Server {
     }
 
     async fn serve_tls(self, stream: TcpStream, tls: &Tls, state: ConnectionState) {
-        let awaited = state.clone();
+        let (awaited, mut stop) = (state.clone(), self.stop.clone());
         tokio::select! {
             accepted = tls.accept(stream) => match accepted {
                 Ok(stream) => {
@@ -196,6 +197,9 @@ impl Server {
             () = slow_head(&awaited, self.config.header_timeout) => {
                 metrics::refused("header_timeout");
                 tracing::debug!("TLS handshake timed out");
+            }
+            () = stopped(&mut stop).then(|()| sleep(LINGER)) => {
+                tracing::debug!("TLS handshake ended by the shutdown");
             }
         }
     }

@@ -156,6 +156,16 @@ fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
 
 const GET: &str = "endcap.v1.CollectionService/GetCollection";
 
+/// As of load balancers that only check whether the port is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_tls_handshake_does_not_delay_a_shutdown() {
+    let (_folder, _, mut flags) = set_up();
+    flags.header_timeout = Some("5m".into());
+    let server = Server::start(Sqlite, flags).await;
+    let _silent = connect(&server).await;
+    assert!(server.stop().await);
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_whose_name_is_no_subject_is_refused(
