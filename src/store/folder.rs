@@ -75,10 +75,7 @@ impl DatabaseFile {
     /// # Errors
     /// If it was removed or replaced.
     pub(super) fn check(&self) -> Result<(), Cause> {
-        if self.first.is_some() && self.first != identity(&self.path) {
-            return Err(Cause::new(Kind::Replaced, self.path.display().to_string()));
-        }
-        Ok(())
+        self.now().map(drop)
     }
 
     /// Whether there is a file. The first one that is found is the one that must stay.
@@ -86,9 +83,17 @@ impl DatabaseFile {
     /// # Errors
     /// If that was removed or replaced.
     pub(super) fn find(&mut self) -> Result<bool, Cause> {
-        self.check()?;
-        self.first = identity(&self.path);
+        self.first = self.now()?;
         Ok(self.first.is_some())
+    }
+
+    /// The identity of the file that is there now, which must be the first one.
+    fn now(&self) -> Result<Option<(u64, u64)>, Cause> {
+        let now = identity(&self.path);
+        if self.first.is_some() && self.first != now {
+            return Err(Cause::new(Kind::Replaced, self.path.display().to_string()));
+        }
+        Ok(now)
     }
 }
 
@@ -218,4 +223,48 @@ fn in_use(file: &mut File, path: PathBuf) -> Cause {
         "another process has".to_owned()
     };
     Cause::new(Kind::InUse, format!("{holder} locked {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_looked_for_is_not_taken_for_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("first");
+        fs::write(&path, "").unwrap();
+        let mut file = DatabaseFile::at(&path);
+        let first = file.first;
+        let (kept, other) = (folder.path().join("kept"), folder.path().join("other"));
+        fs::hard_link(&path, &kept).unwrap();
+        fs::write(&other, "").unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let new = folder.path().join("new");
+                for from in [&other, &kept].into_iter().cycle() {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    fs::hard_link(from, &new).unwrap();
+                    fs::rename(&new, &path).unwrap();
+                    let _ = fs::remove_file(&new);
+                }
+            });
+            for _ in 0..20_000 {
+                drop(file.find());
+                if file.first != first {
+                    break;
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(file.first, first);
+    }
 }
