@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use axum::{Router, response::Response};
 use http::{HeaderMap, Method};
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 
 use crate::{
     auth::Authenticator,
@@ -54,7 +54,7 @@ pub struct Dialect {
     /// The path of its OpenAPI description.
     pub description_path: &'static str,
     /// Its OpenAPI description.
-    pub description: fn() -> OpenApi,
+    pub description: fn() -> Value,
     /// Its examples: JSON with the request and the response of each operation.
     pub examples: &'static str,
     /// Adds rate limit headers: the rate, and the number of remaining requests. `None` if the

@@ -56,7 +56,7 @@ pub static DIALECT: Dialect = Dialect {
     error: error::error_response,
     not_found: error::not_found,
     description_path: "/openapi/oracle.json",
-    description: description::describe,
+    description: || super::openapi::json(&description::describe()),
     examples: include_str!("examples.json"),
     rate_headers: None,
     scopes: &[],
