@@ -108,9 +108,11 @@ impl Connections {
         let evicted = Arc::new(Notify::new());
         let id = open.insert(source, Arc::clone(&evicted));
         drop(open);
+        let address = address.to_canonical();
         let state = ConnectionState(Arc::new(State {
             id,
-            address: address.to_canonical(),
+            address,
+            peer: address.to_string().into(),
             connections: self.clone(),
             is_authenticated: AtomicBool::new(false),
             activity: Mutex::new(Activity::begin(Instant::now())),
@@ -273,6 +275,8 @@ pub(super) struct ConnectionState(Arc<State>);
 struct State {
     id: u64,
     address: IpAddr,
+    /// The address as text.
+    peer: Box<str>,
     connections: Connections,
     is_authenticated: AtomicBool,
     activity: Mutex<Activity>,
@@ -305,6 +309,11 @@ impl ConnectionState {
     /// The peer's address.
     pub(super) fn address(&self) -> IpAddr {
         self.0.address
+    }
+
+    /// The peer's address as text.
+    pub(super) fn peer(&self) -> &str {
+        &self.0.peer
     }
 
     pub(super) fn now(&self) -> Activity {

@@ -5,7 +5,6 @@ use std::{
     borrow::Cow,
     error::Error as _,
     io,
-    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -132,7 +131,7 @@ struct Observed {
     span: Span,
     kind: Kind,
     protocol: &'static str,
-    peer: Option<IpAddr>,
+    peer: Option<ConnectionState>,
     version: &'static str,
     start: Instant,
     received: Arc<Received>,
@@ -167,8 +166,7 @@ impl Observed {
     fn of(request: &Request, scheme: &'static str) -> Self {
         let protocol = Protocol::of(request);
         let (path, headers) = (request.uri().path(), request.headers());
-        let peer = request.extensions().get::<ConnectionState>();
-        let peer = peer.map(ConnectionState::address);
+        let peer = request.extensions().get::<ConnectionState>().cloned();
         let version = version(request.version());
         let kind = if protocol.is_grpc() {
             let method = grpc::method(path);
@@ -182,7 +180,7 @@ impl Observed {
             Kind::Rest { method, scheme } => (method, GaugeGuard::exchange(method, scheme)),
         };
         let trace = trace::server_span(headers, Cow::Borrowed(name), || {
-            attributes(&kind, path, headers, peer, version)
+            attributes(&kind, path, headers, peer.as_ref(), version)
         });
         let id = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
         let context = RequestContext::new(id.unwrap_or_default(), trace);
@@ -320,7 +318,7 @@ impl Observed {
             duration_ms,
             tenant = self.context.tenant(),
             subject = self.context.subject(),
-            peer = self.peer.map(|peer| peer.to_string()),
+            peer = self.peer.as_ref().map(ConnectionState::peer),
             request_bytes = self.received.bytes.load(Ordering::Relaxed),
             response_bytes = self.sent,
             complete = self.is_complete && !self.is_cut(),
@@ -392,7 +390,7 @@ fn span(context: &RequestContext, request: &Request) -> Span {
         request_id = context.request_id(),
         trace_id = context.trace_id(),
         span_id = context.span_id(),
-        method = %request.method(),
+        method = request.method().as_str(),
         path = request.uri().path(),
     )
 }
@@ -402,7 +400,7 @@ fn attributes(
     kind: &Kind,
     path: &str,
     headers: &HeaderMap,
-    peer: Option<IpAddr>,
+    peer: Option<&ConnectionState>,
     version: &'static str,
 ) -> Vec<KeyValue> {
     let mut attributes = match kind {
@@ -418,7 +416,7 @@ fn attributes(
     };
     attributes.push(KeyValue::new("network.protocol.version", version));
     if let Some(peer) = peer {
-        let peer = peer.to_string();
+        let peer = peer.peer().to_owned();
         attributes.push(KeyValue::new("client.address", peer.clone()));
         attributes.push(KeyValue::new("network.peer.address", peer));
     }

@@ -9,14 +9,9 @@ use std::{
     time::Duration,
 };
 
-use json_subscriber::FieldWriter;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
-use serde::Serialize;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -26,6 +21,8 @@ use tracing_subscriber::{
     reload,
     util::SubscriberInitExt as _,
 };
+
+use super::json_lines::JsonLines;
 
 /// What writes the waiting lines when it is dropped; a process has one.
 static WAITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
@@ -186,16 +183,11 @@ fn init_with(
     };
     let sent = collector.map(|provider| SentLayer(OpenTelemetryTracingBridge::new(provider)));
     let registry = tracing_subscriber::registry().with(filter).with(sent);
+    let layer = tracing_subscriber::fmt::layer().with_writer(output);
     if json {
-        let layer = json_subscriber::layer().with_writer(output);
-        let mut layer = layer.with_span_list(false);
-        let fields = layer.inner_layer_mut();
-        // Not `flatten_event`, which collects the fields in maps first: a quarter of a line's time.
-        fields.remove_field("fields");
-        fields.add_multiple_dynamic_fields(|event, _, line| event.record(&mut Fields(line)));
+        let layer = layer.event_format(JsonLines).fmt_fields(JsonLines);
         registry.with(layer).try_init()?;
     } else {
-        let layer = tracing_subscriber::fmt::layer().with_writer(output);
         let colours = io::stderr().is_terminal();
         registry
             .with(layer.with_ansi(colours).with_target(false))
@@ -206,42 +198,6 @@ fn init_with(
         text: Mutex::new(config.filter.clone()),
     });
     Ok(())
-}
-
-/// Writes the fields of an event into a JSON line.
-struct Fields<'a, 'b>(&'a mut FieldWriter<'b>);
-
-impl Fields<'_, '_> {
-    fn write(&mut self, field: &Field, value: impl Serialize) {
-        // Strings and numbers can always be written.
-        let _ = self.0.write_field(field.name(), value);
-    }
-}
-
-impl Visit for Fields<'_, '_> {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.write(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.write(field, format_args!("{value:?}"));
-    }
 }
 
 /// The layer that exports log events, except those of the exporters themselves, which would cause

@@ -1,5 +1,6 @@
 //! Telemetry: logs, metrics and traces. [`log_failure`] reports a failed request to all of them.
 
+mod json_lines;
 mod log;
 pub mod metrics;
 mod otlp;
