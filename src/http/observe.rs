@@ -34,7 +34,7 @@ use crate::{
     grpc,
     telemetry::{
         REQUESTS,
-        metrics::{self, Call, Exchange, GaugeGuard},
+        metrics::{self, CallLabels, ExchangeLabels, GaugeGuard, Measured},
         request::RequestContext,
         trace,
     },
@@ -221,38 +221,38 @@ impl Observed {
 
     fn measure(&self, duration: Duration) -> Outcome {
         let received = self.received.bytes.load(Ordering::Relaxed);
-        let (sizes, is_cut) = ((received, self.sent), self.is_cut());
-        let tenant = self.context.tenant();
+        let is_cut = self.is_cut();
+        let measured = Measured {
+            tenant: self.context.tenant(),
+            duration,
+            sizes: (received, self.sent),
+        };
         match self.kind {
             Kind::Grpc { method } => {
                 // Without a status, the client disconnected before the call ended.
                 let code = self.context.grpc_status().filter(|_| !is_cut);
                 let code = code.unwrap_or(Code::Cancelled);
                 let outcome = Outcome::of_call(code);
-                metrics::called(Call {
+                let labels = CallLabels {
                     method,
                     code: outcome.name,
                     is_error: outcome.is_error,
-                    tenant,
-                    duration,
-                    sizes,
-                });
+                };
+                metrics::called(labels, measured);
                 outcome
             }
             Kind::Rest { method, scheme } => {
                 // 499, as Nginx logs a client that closed the connection.
                 let status = self.status.filter(|_| !is_cut);
                 let status = status.map_or(499, |status| status.as_u16());
-                metrics::exchanged(Exchange {
+                let labels = ExchangeLabels {
                     method,
-                    route: self.context.route(),
+                    route: self.context.route().cloned(),
                     status,
                     scheme,
                     version: self.version,
-                    tenant,
-                    duration,
-                    sizes,
-                });
+                };
+                metrics::exchanged(&labels, measured);
                 Outcome {
                     name: "",
                     number: i64::from(status),
@@ -277,7 +277,7 @@ impl Observed {
             Kind::Rest { method, .. } => {
                 if let Some(route) = self.context.route() {
                     span.update_name(format!("{method} {route}"));
-                    span.set_attribute(KeyValue::new("http.route", route.to_owned()));
+                    span.set_attribute(KeyValue::new("http.route", Arc::clone(route)));
                 }
                 let status = KeyValue::new("http.response.status_code", outcome.number);
                 span.set_attribute(status);
@@ -312,7 +312,7 @@ impl Observed {
             target: REQUESTS,
             protocol = self.protocol,
             rpc_method = method,
-            route = self.context.route(),
+            route = self.context.route().map(AsRef::<str>::as_ref),
             status,
             grpc_status,
             duration_ms,

@@ -30,8 +30,8 @@ struct RequestState {
     trace: Context,
     subject: OnceLock<Arc<str>>,
     tenant: OnceLock<Box<str>>,
-    route: OnceLock<Box<str>>,
-    operation_route: OnceLock<Box<str>>,
+    route: OnceLock<Arc<str>>,
+    operation_route: OnceLock<Arc<str>>,
     operation: OnceLock<&'static str>,
     grpc_status: OnceLock<Code>,
 }
@@ -93,9 +93,8 @@ impl RequestContext {
     }
 
     /// The template of the matched REST route.
-    pub fn route(&self) -> Option<&str> {
-        let route = self.0.operation_route.get().or(self.0.route.get());
-        route.map(AsRef::as_ref)
+    pub fn route(&self) -> Option<&Arc<str>> {
+        self.0.operation_route.get().or(self.0.route.get())
     }
 
     /// The status of a gRPC call, once it is sent.

@@ -1,8 +1,10 @@
 //! Metrics, through OpenTelemetry: `/metrics` on the admin port reads them, and they are exported
 //! over OTLP if that is enabled. They belong to the process, as the log does.
 
+mod bound;
 mod limits;
 mod process;
+mod requests;
 mod table;
 mod text;
 
@@ -13,17 +15,19 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    metrics::{MeterProvider as _, UpDownCounter},
+    metrics::{BoundUpDownCounter, MeterProvider as _},
 };
 use opentelemetry_prometheus_text_exporter::PrometheusExporter;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
+use bound::BoundInstruments;
 use limits::LIMITS;
 use table::Instruments;
 
 use crate::domain::Error;
 
 pub use process::watch as watch_process;
+pub use requests::{CallLabels, ExchangeLabels, Measured, called, exchanged};
 pub use table::{DEFINITIONS, Definition};
 pub use text::Format;
 
@@ -31,6 +35,7 @@ static METRICS: OnceLock<Metrics> = OnceLock::new();
 
 struct Metrics {
     instruments: Instruments,
+    bound: BoundInstruments,
     exporter: PrometheusExporter,
     /// Whether the tenant is an attribute of the requests' metrics.
     has_tenant: bool,
@@ -49,6 +54,7 @@ impl Metrics {
             instruments.refused.add(0, &[limit]);
         }
         Self {
+            bound: BoundInstruments::new(&instruments),
             instruments,
             exporter,
             has_tenant,
@@ -125,8 +131,12 @@ pub fn directory_lookup(is_hit: bool) {
 
 /// Counts a look-up in the read cache: `hit`, `miss` or `wait`.
 pub fn read_cache_lookup(result: &'static str) {
-    let result = KeyValue::new("result", result);
-    instruments().read_cache_lookups.add(1, &[result]);
+    let Metrics {
+        instruments, bound, ..
+    } = metrics();
+    let attribute = || KeyValue::new("result", result);
+    let bind = || instruments.read_cache_lookups.bind(&[attribute()]);
+    bound.read_cache_lookups.get(&result, bind).add(1);
 }
 
 /// Counts a response that was evicted from the read cache.
@@ -263,98 +273,6 @@ pub fn build_info(engine: &'static str) {
     instruments().build_info.record(1.0, &[version, engine]);
 }
 
-/// A completed gRPC call.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// The fully qualified method.
-    pub method: &'static str,
-    /// The name of the status code.
-    pub code: &'static str,
-    /// Whether the server is at fault.
-    pub is_error: bool,
-    /// The tenant of the data.
-    pub tenant: Option<&'a str>,
-    /// From the request's head to the last byte of the response.
-    pub duration: Duration,
-    /// The bytes received and sent.
-    pub sizes: (u64, u64),
-}
-
-/// Records a gRPC call.
-pub fn called(call: Call<'_>) {
-    let instruments = instruments();
-    let method = [
-        KeyValue::new("rpc.system.name", "grpc"),
-        KeyValue::new("rpc.method", call.method),
-    ];
-    let (received, sent) = call.sizes;
-    instruments
-        .rpc_request_size
-        .record(received as f64, &method);
-    instruments.rpc_response_size.record(sent as f64, &method);
-    let mut attributes = Vec::with_capacity(5);
-    attributes.extend(method);
-    attributes.push(KeyValue::new("rpc.status_code", call.code));
-    if call.is_error {
-        attributes.push(KeyValue::new("error.type", call.code));
-    }
-    attributes.extend(tenant(call.tenant));
-    let seconds = call.duration.as_secs_f64();
-    instruments.rpc_duration.record(seconds, &attributes);
-}
-
-/// A completed REST request.
-#[derive(Clone, Copy, Debug)]
-pub struct Exchange<'a> {
-    /// The method; `_OTHER` for one that HTTP does not define.
-    pub method: &'static str,
-    /// The template of the route; `None` if no route matched.
-    pub route: Option<&'a str>,
-    /// The status of the response.
-    pub status: u16,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// The version of HTTP.
-    pub version: &'static str,
-    /// The tenant of the data.
-    pub tenant: Option<&'a str>,
-    /// From the request's head to the last byte of the response.
-    pub duration: Duration,
-    /// The bytes received and sent.
-    pub sizes: (u64, u64),
-}
-
-/// Records a REST request.
-pub fn exchanged(exchange: Exchange<'_>) {
-    let instruments = instruments();
-    let route = |route: &str| KeyValue::new("http.route", route.to_owned());
-    let mut attributes = Vec::with_capacity(7);
-    attributes.push(KeyValue::new("http.request.method", exchange.method));
-    attributes.extend(exchange.route.map(route));
-    let (received, sent) = exchange.sizes;
-    instruments
-        .http_request_size
-        .record(received as f64, &attributes);
-    instruments
-        .http_response_size
-        .record(sent as f64, &attributes);
-    let status = i64::from(exchange.status);
-    attributes.push(KeyValue::new("http.response.status_code", status));
-    attributes.push(KeyValue::new("url.scheme", exchange.scheme));
-    attributes.push(KeyValue::new("network.protocol.version", exchange.version));
-    if exchange.status >= 500 {
-        attributes.push(KeyValue::new("error.type", exchange.status.to_string()));
-    }
-    attributes.extend(tenant(exchange.tenant));
-    let seconds = exchange.duration.as_secs_f64();
-    instruments.http_duration.record(seconds, &attributes);
-}
-
-fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
-    let tenant = tenant.filter(|_| metrics().has_tenant)?;
-    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
-}
-
 /// A completed database statement.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementOutcome<'a> {
@@ -469,60 +387,59 @@ fn pool_name(name: &'static str) -> KeyValue {
 
 /// Counts something as long as this lives.
 #[derive(Debug)]
-pub struct GaugeGuard {
-    counter: &'static UpDownCounter<i64>,
-    attributes: [Option<KeyValue>; 2],
-}
+pub struct GaugeGuard(BoundUpDownCounter<i64>);
 
 impl GaugeGuard {
     /// A request in flight.
     pub fn request() -> Self {
-        Self::of(&instruments().requests_in_flight, [None, None])
+        Self::of(metrics().bound.requests_in_flight.clone())
     }
 
     /// An open connection.
     pub fn connection() -> Self {
-        Self::of(&instruments().connections, [None, None])
+        Self::of(metrics().bound.connections.clone())
     }
 
     /// A gRPC call whose response is not completely sent.
     pub fn call(method: &'static str) -> Self {
-        let method = KeyValue::new("rpc.method", method);
-        Self::of(&instruments().rpc_active, [Some(method), None])
+        let Metrics {
+            instruments, bound, ..
+        } = metrics();
+        let name = || KeyValue::new("rpc.method", method);
+        let bind = || instruments.rpc_active.bind(&[name()]);
+        Self::of(bound.active_calls.get(&method, bind))
     }
 
     /// A REST request whose response is not completely sent.
     pub fn exchange(method: &'static str, scheme: &'static str) -> Self {
-        let method = KeyValue::new("http.request.method", method);
-        let scheme = KeyValue::new("url.scheme", scheme);
-        Self::of(&instruments().http_active, [Some(method), Some(scheme)])
+        let Metrics {
+            instruments, bound, ..
+        } = metrics();
+        let bind = || {
+            let method = KeyValue::new("http.request.method", method);
+            let scheme = KeyValue::new("url.scheme", scheme);
+            instruments.http_active.bind(&[method, scheme])
+        };
+        Self::of(bound.active_exchanges.get(&(method, scheme), bind))
     }
 
     /// A transaction that waits for a connection of the pool.
     pub fn waiting(pool: &'static str) -> Self {
-        Self::of(&instruments().pool_pending, [Some(pool_name(pool)), None])
+        let Metrics {
+            instruments, bound, ..
+        } = metrics();
+        let bind = || instruments.pool_pending.bind(&[pool_name(pool)]);
+        Self::of(bound.waiting.get(&pool, bind))
     }
 
-    fn of(counter: &'static UpDownCounter<i64>, attributes: [Option<KeyValue>; 2]) -> Self {
-        let guard = Self {
-            counter,
-            attributes,
-        };
-        guard.add(1);
-        guard
-    }
-
-    fn add(&self, count: i64) {
-        match &self.attributes {
-            [Some(one), Some(two)] => self.counter.add(count, &[one.clone(), two.clone()]),
-            [Some(one), None] => self.counter.add(count, std::slice::from_ref(one)),
-            _ => self.counter.add(count, &[]),
-        }
+    fn of(counter: BoundUpDownCounter<i64>) -> Self {
+        counter.add(1);
+        Self(counter)
     }
 }
 
 impl Drop for GaugeGuard {
     fn drop(&mut self) {
-        self.add(-1);
+        self.0.add(-1);
     }
 }

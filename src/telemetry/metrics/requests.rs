@@ -1,0 +1,150 @@
+//! The metrics of completed requests.
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{BoundHistogram, Histogram},
+};
+
+use super::{Metrics, metrics};
+
+/// What distinguishes gRPC calls in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallLabels {
+    /// The fully qualified method.
+    pub method: &'static str,
+    /// The name of the status code.
+    pub code: &'static str,
+    /// Whether the server is at fault.
+    pub is_error: bool,
+}
+
+/// What distinguishes REST requests in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeLabels {
+    /// The method; `_OTHER` for one that HTTP does not define.
+    pub method: &'static str,
+    /// The template of the route; `None` if no route matched.
+    pub route: Option<Arc<str>>,
+    /// The status of the response.
+    pub status: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The version of HTTP.
+    pub version: &'static str,
+}
+
+/// What was measured of a completed request.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// The tenant of the data.
+    pub tenant: Option<&'a str>,
+    /// From the request's head to the last byte of the response.
+    pub duration: Duration,
+    /// The bytes received and sent.
+    pub sizes: (u64, u64),
+}
+
+impl CallLabels {
+    /// The attributes of sizes.
+    fn short(&self) -> Vec<KeyValue> {
+        let system = KeyValue::new("rpc.system.name", "grpc");
+        vec![system, KeyValue::new("rpc.method", self.method)]
+    }
+
+    /// The attributes of durations.
+    fn long(&self) -> Vec<KeyValue> {
+        let mut attributes = self.short();
+        attributes.push(KeyValue::new("rpc.status_code", self.code));
+        if self.is_error {
+            attributes.push(KeyValue::new("error.type", self.code));
+        }
+        attributes
+    }
+}
+
+impl ExchangeLabels {
+    /// The attributes of sizes.
+    fn short(&self) -> Vec<KeyValue> {
+        let route = self.route.clone();
+        let route = route.map(|route| KeyValue::new("http.route", route));
+        let method = KeyValue::new("http.request.method", self.method);
+        [method].into_iter().chain(route).collect()
+    }
+
+    /// The attributes of durations.
+    fn long(&self) -> Vec<KeyValue> {
+        let mut attributes = self.short();
+        let status = i64::from(self.status);
+        attributes.push(KeyValue::new("http.response.status_code", status));
+        attributes.push(KeyValue::new("url.scheme", self.scheme));
+        attributes.push(KeyValue::new("network.protocol.version", self.version));
+        if self.status >= 500 {
+            attributes.push(KeyValue::new("error.type", self.status.to_string()));
+        }
+        attributes
+    }
+}
+
+/// Records a completed gRPC call.
+pub fn called(labels: CallLabels, measured: Measured<'_>) {
+    let Metrics {
+        instruments, bound, ..
+    } = metrics();
+    let measures = bound.calls.get(&labels, || Measures {
+        duration: instruments.rpc_duration.bind(&labels.long()),
+        request_size: instruments.rpc_request_size.bind(&labels.short()),
+        response_size: instruments.rpc_response_size.bind(&labels.short()),
+    });
+    measures.record(measured, &instruments.rpc_duration, || labels.long());
+}
+
+/// Records a completed REST request.
+pub fn exchanged(labels: &ExchangeLabels, measured: Measured<'_>) {
+    let Metrics {
+        instruments, bound, ..
+    } = metrics();
+    let measures = bound.exchanges.get(labels, || Measures {
+        duration: instruments.http_duration.bind(&labels.long()),
+        request_size: instruments.http_request_size.bind(&labels.short()),
+        response_size: instruments.http_response_size.bind(&labels.short()),
+    });
+    measures.record(measured, &instruments.http_duration, || labels.long());
+}
+
+/// The instruments of the requests with the same labels.
+#[derive(Clone, Debug)]
+pub(super) struct Measures {
+    duration: BoundHistogram<f64>,
+    request_size: BoundHistogram<f64>,
+    response_size: BoundHistogram<f64>,
+}
+
+impl Measures {
+    fn record(
+        &self,
+        measured: Measured<'_>,
+        duration: &Histogram<f64>,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) {
+        let (received, sent) = measured.sizes;
+        self.request_size.record(received as f64);
+        self.response_size.record(sent as f64);
+        let seconds = measured.duration.as_secs_f64();
+        match tenant(measured.tenant) {
+            None => self.duration.record(seconds),
+            // The number of tenants is not limited, so nothing is bound to one.
+            Some(tenant) => {
+                let mut attributes = attributes();
+                attributes.push(tenant);
+                duration.record(seconds, &attributes);
+            }
+        }
+    }
+}
+
+fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
+    let tenant = tenant.filter(|_| metrics().has_tenant)?;
+    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
+}
