@@ -43,6 +43,9 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
 /// Whether `If-None-Match` contains this etag, that is, the client has the current version. Uses
 /// the weak comparison, as RFC 9110 demands.
 pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return false;
+    }
     let current = format!("\"{etag}\"");
     headers
         .get_all(IF_NONE_MATCH)

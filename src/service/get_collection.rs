@@ -71,17 +71,18 @@ impl Service {
     ) -> Result<EncodedResponse> {
         trace::use_case("GetCollection", async move {
             let tx = &self.store.look_up(&caller.reading()?)?;
-            let (name, consistency) = match (&key, consistency) {
-                (Key::Id(id), _) => (format!("id {id}"), consistency),
+            let (kind, name, consistency) = match (&key, consistency) {
+                (Key::Id(id), _) => ("id", id.as_str(), consistency),
                 // An etag cannot validate a read by slug: the slug may have moved to another
                 // collection.
                 (Key::Slug(slug), Consistency::AtLeast(_)) => {
-                    (format!("slug {}", slug.as_str()), Consistency::Full)
+                    ("slug", slug.as_str(), Consistency::Full)
                 }
-                (Key::Slug(slug), _) => (format!("slug {}", slug.as_str()), consistency),
+                (Key::Slug(slug), _) => ("slug", slug.as_str(), consistency),
             };
             // Both tenants are part of the key: one determines the data, the other is shown.
-            let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
+            let (tenant, named) = (tx.tenant.as_str(), tx.named.as_str());
+            let name = [tenant, named, "get", kind, name, form].join(" ");
             let (key, encode) = (&key, &encode);
             let fill = |of_replica: Option<Tx>| async move {
                 let tx = of_replica.as_ref().unwrap_or(tx);

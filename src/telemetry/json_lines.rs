@@ -16,8 +16,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// The usual length of a line, in bytes.
+/// The usual length of a line, and of a span's fields, in bytes.
 const LINE: usize = 768;
+const SPAN: usize = 256;
 
 /// The format: the time, the level, the target, the message and the fields of an event, and the
 /// innermost span around it.
@@ -38,12 +39,12 @@ where
         let mut line = Fields(Vec::with_capacity(LINE));
         let metadata = event.metadata();
         line.write("timestamp", format_args!("{:.6}", Timestamp::now()));
-        line.write("level", metadata.level().as_str());
-        line.write("target", metadata.target());
+        line.write_string("level", metadata.level().as_str());
+        line.write_string("target", metadata.target());
         event.record(&mut line);
         if let Some(span) = context.parent_span() {
             line.0.extend_from_slice(b",\"span\":{\"name\":");
-            line.value(span.name());
+            line.string(span.name());
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                 line.0.extend_from_slice(fields.as_bytes());
             }
@@ -59,7 +60,7 @@ where
 /// Formats the fields of a span as the rest of an object: each is preceded by a comma.
 impl<'w> FormatFields<'w> for JsonLines {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut json = Fields(Vec::new());
+        let mut json = Fields(Vec::with_capacity(SPAN));
         fields.record(&mut json);
         writer.write_str(json.text()?)
     }
@@ -70,10 +71,31 @@ struct Fields(Vec<u8>);
 
 impl Fields {
     fn write(&mut self, name: &str, value: impl Serialize) {
-        self.0.push(b',');
-        self.value(name);
-        self.0.push(b':');
+        self.name(name);
         self.value(value);
+    }
+
+    fn write_string(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.string(value);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(b',');
+        self.string(name);
+        self.0.push(b':');
+    }
+
+    /// Most strings have nothing to escape, which is found out for many bytes at once.
+    fn string(&mut self, text: &str) {
+        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        if text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+            self.0.push(b'"');
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
+        } else {
+            self.value(text);
+        }
     }
 
     fn value(&mut self, value: impl Serialize) {
@@ -104,7 +126,7 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field.name(), value);
+        self.write_string(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::domain::{Change, Constraint, Result, TenantId, Violation, Violations};
 
-/// The only value of `altType`, which clients write in either case.
+/// The only value of `altType`, which clients write in small letters or capitals.
 pub(super) const ALT_TYPE: &str = "location";
+const ALT_TYPE_CAPITALS: &str = "LOCATION";
 
 pub(super) type Object = Map<String, Value>;
 
@@ -71,8 +72,7 @@ pub(super) fn ids<T>(
 /// capitals.
 pub(super) fn alt_type(object: &Object, violations: &mut Violations) {
     let text = object.get("altType").and_then(Value::as_str);
-    let known = [ALT_TYPE.into(), ALT_TYPE.to_uppercase()];
-    if !text.is_some_and(|text| known.iter().any(|known| known == text)) {
+    if !text.is_some_and(|text| [ALT_TYPE, ALT_TYPE_CAPITALS].contains(&text)) {
         let rule = Constraint::Unknown(ALT_TYPE);
         violations.add("altType", text.unwrap_or_default(), rule);
     }

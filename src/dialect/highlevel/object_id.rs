@@ -17,6 +17,9 @@ pub(super) fn is_one(id: &str) -> bool {
 
 /// The id of the collection that `id` refers to, see [`all()`].
 pub(super) async fn one(service: &Service, caller: &Caller, id: CollectionId) -> CollectionId {
+    if !has_capitals(&id) {
+        return id;
+    }
     all(service, caller, vec![id.clone()])
         .await
         .pop()
@@ -41,8 +44,8 @@ pub(super) async fn all(
     caller: &Caller,
     mut ids: Vec<CollectionId>,
 ) -> Vec<CollectionId> {
-    let has_capitals = |id: &&CollectionId| is_one(id.as_str()) && lower(id) != **id;
-    let capitals: Vec<_> = ids.iter().filter(has_capitals).cloned().collect();
+    let capitals = ids.iter().filter(|id| has_capitals(id));
+    let capitals: Vec<_> = capitals.cloned().collect();
     if capitals.is_empty() {
         return ids;
     }
@@ -53,6 +56,12 @@ pub(super) async fn all(
         }
     }
     ids
+}
+
+/// Whether it has the form of an id of HighLevel's, but not in lower case.
+fn has_capitals(id: &CollectionId) -> bool {
+    let id = id.as_str();
+    is_one(id) && id.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 fn lower(id: &CollectionId) -> CollectionId {
