@@ -1,10 +1,13 @@
 //! The methods of `RuleService`: each decodes its request, calls a use case, and encodes the
 //! response.
 
-use tonic::{Request, Response};
+use prost::Message;
+use tonic::Request;
 
 use super::{
-    context::{Context, Reply, WriteResponse, Written, reply_written_or, required, retry},
+    context::{
+        Context, Reply, WriteResponse, Written, reply_or, reply_written_or, required, retry,
+    },
     decode, encode,
     error::status_of_rules,
     path,
@@ -279,13 +282,11 @@ impl RuleService for RuleMethods {
     }
 }
 
-fn reply<T>(result: Result<T>) -> Reply<T> {
-    result
-        .map(Response::new)
-        .map_err(|error| status_of_rules(&error))
+fn reply<T: Message>(result: Result<T>) -> Reply<T> {
+    reply_or(result, status_of_rules)
 }
 
-fn reply_written<M>(result: Result<WriteResponse<M>>) -> Reply<M> {
+fn reply_written<M: Message>(result: Result<WriteResponse<M>>) -> Reply<M> {
     reply_written_or(result, status_of_rules)
 }
 

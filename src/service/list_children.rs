@@ -141,9 +141,9 @@ impl Service {
                 let made = read_cache::made(&self.store, tx, consistency, fill);
                 return Ok(Box::pin(made).await?.0.encoded);
             }
-            let start = match &command.start {
-                ChildStart::Index(index) => format!("index {index}"),
-                ChildStart::Token(token) => format!("token {token}"),
+            let (from, start) = match &command.start {
+                ChildStart::Index(index) => ("index", &*index.to_string()),
+                ChildStart::Token(token) => ("token", token.as_str()),
             };
             let ListChildren {
                 collection,
@@ -151,8 +151,9 @@ impl Service {
                 size,
                 ..
             } = command;
-            let (tenant, named) = (&tx.tenant, &tx.named);
-            let name = format!("{tenant} {named} {list} of {collection} {size} {start} {form}");
+            let (tenant, named) = (tx.tenant.as_str(), tx.named.as_str());
+            let (list, of, size) = (list.to_string(), collection.as_str(), size.to_string());
+            let name = [tenant, named, &list, "of", of, &size, from, start, form].join(" ");
             self.cache
                 .get(&self.store, tx, name, consistency, fill)
                 .await

@@ -4,9 +4,11 @@ use std::io::{Read as _, Write as _};
 
 use endcap::{
     config::Flags,
+    grpc::pb,
     store::Engine::{self, Postgres, Sqlite},
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use prost::Message as _;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
@@ -146,6 +148,64 @@ async fn responses_are_compressed_for_clients_that_accept_it(
     let small = server.client.get(small).header("accept-encoding", "gzip");
     let small = small.send().await.unwrap();
     assert_eq!(small.headers().get("content-encoding"), None);
+}
+
+/// Many clients accept gzip without being told to, and compressing a short message takes longer than
+/// all the rest.
+#[rstest]
+#[tokio::test]
+async fn long_grpc_messages_are_compressed_for_clients_that_accept_it(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const PRODUCTS: usize = 1_000;
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "one").await;
+    let ids = (0..PRODUCTS).map(|at| format!("product-{at}"));
+    let add = mutate("one", vec![append(ids.collect::<Vec<_>>())]);
+    client.mutate_children(add).await.unwrap();
+    let page = |page_size: usize| pb::ListChildrenRequest {
+        collection_id: "one".into(),
+        child_type: pb::ChildType::Product.into(),
+        page_size: page_size.try_into().unwrap(),
+        ..pb::ListChildrenRequest::default()
+    };
+    let get = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::CollectionId("one".into())),
+        ..pb::GetCollectionRequest::default()
+    };
+    let list = pb::ListCollectionsRequest::default();
+    for (method, request, is_compressed) in [
+        ("GetCollection", get.encode_to_vec(), false),
+        ("ListCollections", list.encode_to_vec(), false),
+        ("ListChildren", page(50).encode_to_vec(), false),
+        ("ListChildren", page(PRODUCTS).encode_to_vec(), true),
+    ] {
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(request.len()).unwrap().to_be_bytes());
+        frame.extend(request);
+        for accept in ["gzip", "identity,deflate,gzip", "identity"] {
+            let url = format!("{}/endcap.v1.CollectionService/{method}", server.http);
+            let call = server.client.post(url).body(frame.clone());
+            let call = call.header("content-type", "application/grpc-web+proto");
+            let call = call.header("grpc-accept-encoding", accept);
+            let sent = call.send().await.unwrap().bytes().await.unwrap();
+            let length = u32::from_be_bytes(sent[1..5].try_into().unwrap()) as usize;
+            let message = &sent[5..5 + length];
+            let is_compressed = is_compressed && accept != "identity";
+            assert_eq!(sent[0], u8::from(is_compressed), "{method}, {accept}");
+            if method != "ListChildren" {
+                continue;
+            }
+            let mut inflated = message.to_vec();
+            if is_compressed {
+                inflated.clear();
+                GzDecoder::new(message).read_to_end(&mut inflated).unwrap();
+            }
+            let page = pb::ListChildrenResponse::decode(&*inflated).unwrap();
+            assert_eq!(page.total_size as usize, PRODUCTS);
+        }
+    }
 }
 
 /// A write that is executed must not get 406.

@@ -27,7 +27,7 @@ use table::Instruments;
 use crate::domain::Error;
 
 pub use process::watch as watch_process;
-pub use requests::{CallLabels, ExchangeLabels, Measured, called, exchanged};
+pub use requests::{CallLabels, ExchangeLabels, Measured};
 pub use table::{DEFINITIONS, Definition};
 pub use text::Format;
 
@@ -271,6 +271,35 @@ pub fn build_info(engine: &'static str) {
     let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
     let engine = KeyValue::new("engine", engine);
     instruments().build_info.record(1.0, &[version, engine]);
+}
+
+/// Records a completed gRPC call.
+pub fn called(labels: CallLabels, measured: Measured<'_>) {
+    let Metrics {
+        instruments, bound, ..
+    } = metrics();
+    let measures = bound.calls.get(&labels, || labels.bind(instruments));
+    let tenant = tenant(measured.tenant);
+    measures.record(measured, tenant, &instruments.rpc_duration, || {
+        labels.long()
+    });
+}
+
+/// Records a completed REST request.
+pub fn exchanged(labels: &ExchangeLabels, measured: Measured<'_>) {
+    let Metrics {
+        instruments, bound, ..
+    } = metrics();
+    let measures = bound.exchanges.get(labels, || labels.bind(instruments));
+    let tenant = tenant(measured.tenant);
+    measures.record(measured, tenant, &instruments.http_duration, || {
+        labels.long()
+    });
+}
+
+fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
+    let tenant = tenant.filter(|_| metrics().has_tenant)?;
+    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
 }
 
 /// A completed database statement.

@@ -7,7 +7,7 @@ use opentelemetry::{
     metrics::{BoundHistogram, Histogram},
 };
 
-use super::{Metrics, metrics};
+use super::table::Instruments;
 
 /// What distinguishes gRPC calls in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,14 @@ pub struct Measured<'a> {
 }
 
 impl CallLabels {
+    pub(super) fn bind(&self, instruments: &Instruments) -> Measures {
+        Measures {
+            duration: instruments.rpc_duration.bind(&self.long()),
+            request_size: instruments.rpc_request_size.bind(&self.short()),
+            response_size: instruments.rpc_response_size.bind(&self.short()),
+        }
+    }
+
     /// The attributes of sizes.
     fn short(&self) -> Vec<KeyValue> {
         let system = KeyValue::new("rpc.system.name", "grpc");
@@ -54,7 +62,7 @@ impl CallLabels {
     }
 
     /// The attributes of durations.
-    fn long(&self) -> Vec<KeyValue> {
+    pub(super) fn long(&self) -> Vec<KeyValue> {
         let mut attributes = self.short();
         attributes.push(KeyValue::new("rpc.status_code", self.code));
         if self.is_error {
@@ -65,6 +73,14 @@ impl CallLabels {
 }
 
 impl ExchangeLabels {
+    pub(super) fn bind(&self, instruments: &Instruments) -> Measures {
+        Measures {
+            duration: instruments.http_duration.bind(&self.long()),
+            request_size: instruments.http_request_size.bind(&self.short()),
+            response_size: instruments.http_response_size.bind(&self.short()),
+        }
+    }
+
     /// The attributes of sizes.
     fn short(&self) -> Vec<KeyValue> {
         let route = self.route.clone();
@@ -74,7 +90,7 @@ impl ExchangeLabels {
     }
 
     /// The attributes of durations.
-    fn long(&self) -> Vec<KeyValue> {
+    pub(super) fn long(&self) -> Vec<KeyValue> {
         let mut attributes = self.short();
         let status = i64::from(self.status);
         attributes.push(KeyValue::new("http.response.status_code", status));
@@ -87,32 +103,6 @@ impl ExchangeLabels {
     }
 }
 
-/// Records a completed gRPC call.
-pub fn called(labels: CallLabels, measured: Measured<'_>) {
-    let Metrics {
-        instruments, bound, ..
-    } = metrics();
-    let measures = bound.calls.get(&labels, || Measures {
-        duration: instruments.rpc_duration.bind(&labels.long()),
-        request_size: instruments.rpc_request_size.bind(&labels.short()),
-        response_size: instruments.rpc_response_size.bind(&labels.short()),
-    });
-    measures.record(measured, &instruments.rpc_duration, || labels.long());
-}
-
-/// Records a completed REST request.
-pub fn exchanged(labels: &ExchangeLabels, measured: Measured<'_>) {
-    let Metrics {
-        instruments, bound, ..
-    } = metrics();
-    let measures = bound.exchanges.get(labels, || Measures {
-        duration: instruments.http_duration.bind(&labels.long()),
-        request_size: instruments.http_request_size.bind(&labels.short()),
-        response_size: instruments.http_response_size.bind(&labels.short()),
-    });
-    measures.record(measured, &instruments.http_duration, || labels.long());
-}
-
 /// The instruments of the requests with the same labels.
 #[derive(Clone, Debug)]
 pub(super) struct Measures {
@@ -122,29 +112,26 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    fn record(
+    /// Records a request. `long` returns the attributes of `durations` without the tenant; the number
+    /// of tenants is not limited, so nothing is bound to one.
+    pub(super) fn record(
         &self,
         measured: Measured<'_>,
-        duration: &Histogram<f64>,
-        attributes: impl FnOnce() -> Vec<KeyValue>,
+        tenant: Option<KeyValue>,
+        durations: &Histogram<f64>,
+        long: impl FnOnce() -> Vec<KeyValue>,
     ) {
         let (received, sent) = measured.sizes;
         self.request_size.record(received as f64);
         self.response_size.record(sent as f64);
         let seconds = measured.duration.as_secs_f64();
-        match tenant(measured.tenant) {
+        match tenant {
             None => self.duration.record(seconds),
-            // The number of tenants is not limited, so nothing is bound to one.
             Some(tenant) => {
-                let mut attributes = attributes();
+                let mut attributes = long();
                 attributes.push(tenant);
-                duration.record(seconds, &attributes);
+                durations.record(seconds, &attributes);
             }
         }
     }
-}
-
-fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
-    let tenant = tenant.filter(|_| metrics().has_tenant)?;
-    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
 }
