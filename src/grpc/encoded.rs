@@ -27,6 +27,14 @@ use super::{
     service::Collections,
 };
 
+const GET: &str = "/endcap.v1.CollectionService/GetCollection";
+const LIST_CHILDREN: &str = "/endcap.v1.CollectionService/ListChildren";
+
+/// Whether the method with this path may have a cached response.
+pub fn may_be_cached(path: &str) -> bool {
+    [GET, LIST_CHILDREN].contains(&path)
+}
+
 /// `CollectionService`, with the methods that may have a cached response.
 #[derive(Clone, Debug)]
 pub(super) struct EncodedService {
@@ -58,14 +66,14 @@ impl EncodedService {
     pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let collections = Arc::clone(&self.collections);
         match request.uri().path() {
-            "/endcap.v1.CollectionService/GetCollection" => {
+            GET => {
                 let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
                     let collections = Arc::clone(&collections);
                     async move { reply(collections.get(message).await) }.boxed()
                 });
                 self.grpc().unary(method, request).await
             }
-            "/endcap.v1.CollectionService/ListChildren" => {
+            LIST_CHILDREN => {
                 let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
                     let collections = Arc::clone(&collections);
                     async move { reply(collections.list_children_page(message).await) }.boxed()

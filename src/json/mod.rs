@@ -65,6 +65,7 @@ pub static DIALECT: Dialect = Dialect {
 /// The state of the handler.
 #[derive(Debug)]
 struct Api {
+    context: Context,
     services: Services,
     limits: Limits,
 }
@@ -77,11 +78,12 @@ fn routes(context: Context) -> Router {
         },
         services: Services::new(grpc::Context {
             requires_tenant: context.authenticator.authentication_enabled(),
-            service: context.service,
+            service: Arc::clone(&context.service),
             max_message: context.max_body,
             max_items: context.max_items,
             reflection: false,
         }),
+        context,
     };
     Router::new()
         .route("/v1/{*path}", any(handle))
@@ -117,7 +119,7 @@ async fn respond(api: &Api, request: Request) -> Result<Response, Refused> {
     let response = response
         .await
         .map_err(|status| error::of_call(status, &parts.headers))?;
-    response::response(rpc, response).await
+    response::response(&api.context, rpc, response).await
 }
 
 /// The scope that the method of a route requires.

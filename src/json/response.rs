@@ -1,6 +1,10 @@
 //! Responses: the response message of a call, as JSON.
 
-use axum::response::{IntoResponse as _, Response};
+use axum::{
+    body::Bytes,
+    response::{IntoResponse as _, Response},
+};
+use futures::FutureExt as _;
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, ETAG},
@@ -16,6 +20,7 @@ use super::{
     routes::Rpc,
     turn::translated,
 };
+use crate::{dialect::Context, grpc};
 
 /// The response metadata that is copied to the HTTP response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -24,21 +29,25 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 ///
 /// # Errors
 /// If the message can't be decoded or serialized, which is an internal error.
-pub(super) async fn response(rpc: &Rpc, response: UnaryResponse) -> Result<Response, Refused> {
+pub(super) async fn response(
+    context: &Context,
+    rpc: &Rpc,
+    response: UnaryResponse,
+) -> Result<Response, Refused> {
     let UnaryResponse { metadata, message } = response;
-    let output = rpc.method.output();
-    let (not_modified, tag, json) = translated(message.len(), || {
-        let message = DynamicMessage::decode(output, message).map_err(internal)?;
-        let not_modified = message.get_field_by_name("not_modified");
-        let not_modified = not_modified.and_then(|it| it.as_bool()) == Some(true);
-        let json = written(&message).map_err(internal)?;
-        Ok::<_, Status>((not_modified, etag(&message), json))
-    })
-    .await?;
-    let mut response = if not_modified {
-        StatusCode::NOT_MODIFIED.into_response()
+    // Boxed, as the cache mostly has it.
+    let translation = translated(message.len(), || translation(rpc, &message)).boxed();
+    let translation = if grpc::may_be_cached(&rpc.path) {
+        let form = rpc.method.output().full_name().to_owned();
+        let service = &context.service;
+        service.derived(&form, &message, translation).await?
     } else {
-        ([(CONTENT_TYPE, "application/json")], json).into_response()
+        translation.await?
+    };
+    let (tag, json) = parts(translation);
+    let mut response = match json {
+        None => StatusCode::NOT_MODIFIED.into_response(),
+        Some(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
     };
     let tag = tag.and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
     let headers = response.headers_mut();
@@ -47,6 +56,29 @@ pub(super) async fn response(rpc: &Rpc, response: UnaryResponse) -> Result<Respo
         headers.insert(REPLAYED, replayed.clone());
     }
     Ok(response)
+}
+
+/// The translation of a message: its `ETag`, which may be empty, and after a line break its JSON,
+/// unless the client's cached copy is current.
+fn translation(rpc: &Rpc, message: &[u8]) -> Result<Bytes, Status> {
+    let message = DynamicMessage::decode(rpc.method.output(), message).map_err(internal)?;
+    let not_modified = message.get_field_by_name("not_modified");
+    let not_modified = not_modified.and_then(|it| it.as_bool()) == Some(true);
+    let mut translation = etag(&message).unwrap_or_default().into_bytes();
+    if !not_modified {
+        translation.push(b'\n');
+        translation.extend(written(&message).map_err(internal)?);
+    }
+    // Without spare capacity, as the read cache keeps the bytes.
+    Ok(translation.into_boxed_slice().into())
+}
+
+/// The parts of a translation.
+fn parts(mut translation: Bytes) -> (Option<String>, Option<Bytes>) {
+    let end = translation.iter().position(|byte| *byte == b'\n');
+    let json = end.map(|end| translation.split_off(end).slice(1..));
+    let tag = String::from_utf8_lossy(&translation).into_owned();
+    (Some(tag).filter(|tag| !tag.is_empty()), json)
 }
 
 /// The `ETag` of a response: the field `read_etag`, which is for conditional reads, or else `etag`

@@ -44,6 +44,8 @@ mod upsert_products;
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, DetailsChanges,
@@ -152,6 +154,20 @@ impl Service {
     /// If the database fails.
     pub async fn prepare(&self) -> Result<()> {
         self.page_tokens.prepare().await
+    }
+
+    /// The result of `make`, which depends only on `source`, a cached response, and the name of the
+    /// `form`; or the same from the read cache.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub async fn derived<E>(
+        &self,
+        form: &str,
+        source: &[u8],
+        make: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Bytes, E> {
+        self.cache.derived(form, source, make).await
     }
 
     /// Waits for permission to search, if the request is a search.

@@ -1,5 +1,6 @@
 //! A cache of encoded responses, which are sent again as long as everything that they show is
-//! unchanged. [`crate::store`] validates them by stamps or versions.
+//! unchanged. [`crate::store`] validates them by stamps or versions. It also has what is derived from
+//! such responses alone, which needs no validation.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,7 +16,7 @@ use moka::notification::RemovalCause;
 use tokio::sync::Mutex;
 
 use crate::{
-    domain::{CollectionId, Consistency, Etag, ReadEtag, Result},
+    domain::{CollectionId, Consistency, Etag, ReadEtag, Result, digest::sha256},
     store::{Mark, Store, Tx},
     telemetry::metrics,
 };
@@ -149,6 +150,36 @@ impl ReadCache {
         drop(place);
         Ok(filled.encoded)
     }
+
+    /// The result of `make`, which depends only on `source` and the name of the `form`, so that it
+    /// never becomes stale; or the same from the cache.
+    pub(super) async fn derived<E>(
+        &self,
+        form: &str,
+        source: &[u8],
+        make: impl Future<Output = std::result::Result<Bytes, E>>,
+    ) -> std::result::Result<Bytes, E> {
+        let Some(cache) = &self.0 else {
+            return make.await;
+        };
+        // The other keys have more words.
+        let key = [form, "of", &sha256(source)].join(" ");
+        if let Some(entry) = cache.entries.get(&key) {
+            return Ok(entry.encoded.body.clone());
+        }
+        let body = make.await?;
+        let entry = Entry {
+            encoded: EncodedResponse {
+                body: body.clone(),
+                etag: Etag::of(0),
+                read_etag: None,
+            },
+            holds: Box::default(),
+            known: AtomicU64::new(0),
+        };
+        cache.insert(key, entry);
+        Ok(body)
+    }
 }
 
 /// The result of `fill`, from the read replica if it is fresh enough, and the time as of which it
@@ -182,8 +213,7 @@ impl Inner {
     /// Caches a response that is current as of the given time.
     fn keep(&self, key: String, filled: &Filled, as_of: Instant) {
         let Filled { encoded, holds } = filled;
-        let bytes = size(&key, encoded, holds);
-        if holds.is_empty() || bytes > self.max / SHARE {
+        if holds.is_empty() {
             return;
         }
         let Some(known) = self.micros(as_of) else {
@@ -199,6 +229,15 @@ impl Inner {
             holds: holds.as_slice().into(),
             known: known.into(),
         };
+        self.insert(key, entry);
+    }
+
+    /// Caches an entry, unless it is too large.
+    fn insert(&self, key: String, entry: Entry) {
+        let bytes = size(&key, &entry.encoded, &entry.holds);
+        if bytes > self.max / SHARE {
+            return;
+        }
         self.entries.insert(key, Arc::new(entry));
         if bytes >= LARGE {
             self.entries.run_pending_tasks();

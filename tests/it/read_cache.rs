@@ -473,3 +473,75 @@ async fn a_full_cache_evicts_responses() {
         assert!(tokio::time::Instant::now() < deadline, "{metrics}");
     }
 }
+
+/// What is derived from a response is made once for equal responses, and again for others.
+#[tokio::test]
+async fn what_is_derived_from_a_response_is_cached_by_its_content() {
+    let (config, store, _folder) = migrated(Sqlite, &Flags::default()).await;
+    let service = app::service(&config, store);
+    let made = AtomicU64::new(0);
+    let derived = async |form: &str, source: &str| {
+        let make = async {
+            made.fetch_add(1, Ordering::Relaxed);
+            match source {
+                "" => Err("empty"),
+                _ => Ok(format!("{form} {source}").into()),
+            }
+        };
+        service.derived(form, source.as_bytes(), make).await
+    };
+    for (form, source, times) in [
+        ("a", "one", 1),
+        ("a", "one", 1),
+        ("a", "two", 2),
+        ("b", "one", 3),
+        ("a", "one", 3),
+        ("a", "", 4),
+        ("a", "", 5),
+    ] {
+        let body = derived(form, source).await;
+        match source {
+            "" => assert_eq!(body, Err("empty")),
+            _ => assert_eq!(body.unwrap(), format!("{form} {source}")),
+        }
+        assert_eq!(made.load(Ordering::Relaxed), times, "{form} {source}");
+    }
+}
+
+/// The JSON of a cached response is cached, too.
+#[rstest]
+#[tokio::test]
+async fn the_json_of_a_cached_response_is_current(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let url = format!("{}/v1/collections/a", server.http);
+    let children = format!("{url}/children?childType=CHILD_TYPE_PRODUCT");
+    let get = |url: &str| server.client.get(url);
+    let mut tags = Vec::new();
+    for products in 1..10 {
+        let add = mutate("a", vec![append([format!("p{products}")])]);
+        client.mutate_children(add).await.unwrap();
+        for _ in 0..3 {
+            let response = get(&url).send().await.unwrap();
+            let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+            let json: serde_json::Value = response.json().await.unwrap();
+            assert_eq!(tag, format!("\"{}\"", json["readEtag"].as_str().unwrap()));
+            assert_eq!(json["collection"]["stats"]["productCount"], products);
+            let again = get(&url).header("if-none-match", &tag).send();
+            let again = again.await.unwrap();
+            assert_eq!(again.status(), 304);
+            assert_eq!(again.headers()["etag"], tag);
+            assert!(again.bytes().await.unwrap().is_empty());
+            if tags.last() != Some(&tag) {
+                assert!(!tags.contains(&tag));
+                tags.push(tag);
+            }
+            let page = get(&children).send().await.unwrap();
+            let page: serde_json::Value = page.json().await.unwrap();
+            assert_eq!(page["children"].as_array().unwrap().len(), products);
+            assert_eq!(page["totalSize"], products);
+        }
+    }
+    assert_eq!(tags.len(), 9);
+}
