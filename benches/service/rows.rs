@@ -117,7 +117,7 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (GET_SQLITE, 64),
         (GET_BARE, 64),
         "0.13",
-        "at least 0.25",
+        "at least 0.75",
     ),
     rates(
         "the same, no read cache",
@@ -131,14 +131,14 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (GET_WITHIN, 64),
         (GET_BARE, 64),
         "–",
-        "–",
+        "at least 0.7",
     ),
     rates(
         "GetCollection, PostgreSQL : bare tonic, same bytes",
         (GET_POSTGRES, 64),
         (GET_BARE, 64),
         "0.05",
-        "at least 0.2",
+        "at least 0.4",
     ),
     rates(
         "GetCollection, PostgreSQL : pgbench, one statement",
@@ -159,7 +159,7 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (CHILDREN_SQLITE, 64),
         (CHILDREN_BARE, 64),
         "0.13",
-        "at least 0.25",
+        "at least 0.6",
     ),
     rates(
         "the same, no read cache",
@@ -201,7 +201,7 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (REST_SQLITE, 32),
         (REST_BARE, 32),
         "0.08",
-        "–",
+        "at least 0.55",
     ),
     times(
         "list 50 collections, SQLite, at 1,000,000 memberships : at none, p50",
