@@ -20,7 +20,7 @@ use super::{
     routes::Rpc,
     turn::translated,
 };
-use crate::{dialect::Context, grpc};
+use crate::{dialect::Context, grpc, processor};
 
 /// The response metadata that is copied to the HTTP response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -37,7 +37,9 @@ pub(super) async fn response(
     let UnaryResponse { metadata, message } = response;
     // Boxed, as the cache mostly has it.
     let translation = translated(message.len(), || translation(rpc, &message)).boxed();
-    let translation = if grpc::may_be_cached(&rpc.path) {
+    // To hash a longer message would delay other requests.
+    let is_short = message.len() <= processor::LARGE;
+    let translation = if is_short && grpc::may_be_cached(&rpc.path) {
         let form = rpc.method.output().full_name().to_owned();
         let service = &context.service;
         service.derived(&form, &message, translation).await?

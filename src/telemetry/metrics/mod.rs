@@ -134,9 +134,11 @@ pub fn read_cache_lookup(result: &'static str) {
     let Metrics {
         instruments, bound, ..
     } = metrics();
-    let attribute = || KeyValue::new("result", result);
-    let bind = || instruments.read_cache_lookups.bind(&[attribute()]);
-    bound.read_cache_lookups.get(&result, bind).add(1);
+    let lookups = bound.read_cache_lookups.get(&result, || {
+        let result = KeyValue::new("result", result);
+        instruments.read_cache_lookups.bind(&[result])
+    });
+    lookups.add(1);
 }
 
 /// Counts a response that was evicted from the read cache.
@@ -434,9 +436,10 @@ impl GaugeGuard {
         let Metrics {
             instruments, bound, ..
         } = metrics();
-        let name = || KeyValue::new("rpc.method", method);
-        let bind = || instruments.rpc_active.bind(&[name()]);
-        Self::of(bound.active_calls.get(&method, bind))
+        Self::of(bound.active_calls.get(&method, || {
+            let method = KeyValue::new("rpc.method", method);
+            instruments.rpc_active.bind(&[method])
+        }))
     }
 
     /// A REST request whose response is not completely sent.
@@ -444,12 +447,11 @@ impl GaugeGuard {
         let Metrics {
             instruments, bound, ..
         } = metrics();
-        let bind = || {
+        Self::of(bound.active_exchanges.get(&(method, scheme), || {
             let method = KeyValue::new("http.request.method", method);
             let scheme = KeyValue::new("url.scheme", scheme);
             instruments.http_active.bind(&[method, scheme])
-        };
-        Self::of(bound.active_exchanges.get(&(method, scheme), bind))
+        }))
     }
 
     /// A transaction that waits for a connection of the pool.
@@ -457,8 +459,11 @@ impl GaugeGuard {
         let Metrics {
             instruments, bound, ..
         } = metrics();
-        let bind = || instruments.pool_pending.bind(&[pool_name(pool)]);
-        Self::of(bound.waiting.get(&pool, bind))
+        Self::of(
+            bound
+                .waiting
+                .get(&pool, || instruments.pool_pending.bind(&[pool_name(pool)])),
+        )
     }
 
     fn of(counter: BoundUpDownCounter<i64>) -> Self {
