@@ -136,13 +136,18 @@ pub(super) struct WriteResponse<M> {
 /// kilobytes it would take several times the time of all the rest.
 const MIN_COMPRESSED: usize = 16 << 10;
 
-fn respond<T: Message>(message: T) -> Response<T> {
-    let is_short = message.encoded_len() < MIN_COMPRESSED;
+/// The response with a message of this many bytes.
+pub(super) fn response<T>(message: T, bytes: usize) -> Response<T> {
     let mut response = Response::new(message);
-    if is_short {
+    if bytes < MIN_COMPRESSED {
         response.disable_compression();
     }
     response
+}
+
+fn respond<T: Message>(message: T) -> Response<T> {
+    let bytes = message.encoded_len();
+    response(message, bytes)
 }
 
 pub(super) fn reply<T: Message>(result: Result<T>) -> Reply<T> {

@@ -19,21 +19,19 @@ use tower::{Service as _, service_fn};
 
 use super::{
     codec::ItemLimitDecoder,
-    context::reply,
+    context::{Reply, response},
+    error::status,
     pb::{
         GetCollectionRequest, ListChildrenRequest,
         collection_service_server::CollectionServiceServer,
     },
     service::Collections,
 };
+use crate::{domain::Result, service::EncodedResponse};
 
-const GET: &str = "/endcap.v1.CollectionService/GetCollection";
-const LIST_CHILDREN: &str = "/endcap.v1.CollectionService/ListChildren";
-
-/// Whether the method with this path may have a cached response.
-pub fn may_be_cached(path: &str) -> bool {
-    [GET, LIST_CHILDREN].contains(&path)
-}
+/// In the extensions of a response whose message is in the read cache.
+#[derive(Clone, Copy, Debug)]
+pub struct CachedMessage;
 
 /// `CollectionService`, with the methods that may have a cached response.
 #[derive(Clone, Debug)]
@@ -66,17 +64,17 @@ impl EncodedService {
     pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let collections = Arc::clone(&self.collections);
         match request.uri().path() {
-            GET => {
+            "/endcap.v1.CollectionService/GetCollection" => {
                 let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
                     let collections = Arc::clone(&collections);
-                    async move { reply(collections.get(message).await) }.boxed()
+                    async move { respond(collections.get(message).await) }.boxed()
                 });
                 self.grpc().unary(method, request).await
             }
-            LIST_CHILDREN => {
+            "/endcap.v1.CollectionService/ListChildren" => {
                 let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
                     let collections = Arc::clone(&collections);
-                    async move { reply(collections.list_children_page(message).await) }.boxed()
+                    async move { respond(collections.list_children_page(message).await) }.boxed()
                 });
                 self.grpc().unary(method, request).await
             }
@@ -98,6 +96,18 @@ impl EncodedService {
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip)
     }
+}
+
+fn respond(encoded: Result<EncodedResponse>) -> Reply<Bytes> {
+    let EncodedResponse {
+        body, is_cached, ..
+    } = encoded.map_err(|error| status(&error))?;
+    let length = body.len();
+    let mut response = response(body, length);
+    if is_cached {
+        response.extensions_mut().insert(CachedMessage);
+    }
+    Ok(response)
 }
 
 /// A codec that decodes messages like all services, and sends responses as the bytes they are.

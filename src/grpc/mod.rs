@@ -22,7 +22,7 @@ mod services;
 mod verdicts;
 
 pub use context::Context;
-pub use encoded::may_be_cached;
+pub use encoded::CachedMessage;
 pub use error::{refused_by_tonic, status};
 pub use health::Statuses;
 pub use methods::{method, scope};

@@ -1,7 +1,6 @@
 //! The methods of `CollectionService`: each decodes its request, calls a use case, and encodes the
 //! response.
 
-use bytes::Bytes;
 use prost::Message as _;
 use tonic::Request;
 
@@ -22,8 +21,8 @@ use crate::{
     },
     service::{
         Ancestors, ChildMutation, ChildPage, ChildProducts, ChildStart, CreateCollection,
-        DeleteCollection, Detail, Include, Key, ListChildren, ListCollections, ListParents,
-        MAX_PAGE_TOKEN, PageStart, Parents, ProductDetail, UpdateCollection, Updated,
+        DeleteCollection, Detail, EncodedResponse, Include, Key, ListChildren, ListCollections,
+        ListParents, MAX_PAGE_TOKEN, PageStart, Parents, ProductDetail, UpdateCollection, Updated,
     },
 };
 
@@ -113,7 +112,10 @@ impl Collections {
     }
 
     /// The response to `GetCollection`, encoded; it may come from the cache.
-    pub(super) async fn get(&self, request: Request<pb::GetCollectionRequest>) -> Result<Bytes> {
+    pub(super) async fn get(
+        &self,
+        request: Request<pb::GetCollectionRequest>,
+    ) -> Result<EncodedResponse> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
         let consistency = decode::consistency(message.consistency)?;
@@ -139,14 +141,18 @@ impl Collections {
             .get_encoded(&caller, key, consistency, &form, encode)
             .await?;
         if known.is_none() || known != encoded.read_etag {
-            return Ok(encoded.body);
+            return Ok(encoded);
         }
         let not_modified = pb::GetCollectionResponse {
             collection: None,
             not_modified: true,
             read_etag: known.map(|known| known.to_string()).unwrap_or_default(),
         };
-        Ok(not_modified.encode_to_vec().into())
+        Ok(EncodedResponse {
+            body: not_modified.encode_to_vec().into(),
+            is_cached: false,
+            ..encoded
+        })
     }
 
     async fn batch_get(
@@ -336,7 +342,7 @@ impl Collections {
     pub(super) async fn list_children_page(
         &self,
         request: Request<pb::ListChildrenRequest>,
-    ) -> Result<Bytes> {
+    ) -> Result<EncodedResponse> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
@@ -366,12 +372,11 @@ impl Collections {
         let encode = |page| children(page, fields.as_ref(), omit_total).encode_to_vec();
         let form = if omit_total { "grpc -" } else { "grpc" };
         let (service, consistency) = (&self.context.service, consistency.unwrap_or_default());
-        let encoded = service
+        service
             .list_children_encoded(&caller, command, consistency, form, |page| {
                 encode(page).into()
             })
-            .await?;
-        Ok(encoded.body)
+            .await
     }
 
     async fn list_parents_page(
@@ -415,7 +420,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<pb::GetCollectionRequest>,
     ) -> Reply<pb::GetCollectionResponse> {
-        reply(self.get(request).await.and_then(|bytes| decoded(&bytes)))
+        let encoded = self.get(request).await;
+        reply(encoded.and_then(|encoded| decoded(&encoded.body)))
     }
 
     async fn batch_get_collections(
@@ -465,7 +471,7 @@ impl CollectionService for Collections {
         request: Request<pb::ListChildrenRequest>,
     ) -> Reply<pb::ListChildrenResponse> {
         let page = self.list_children_page(request).await;
-        reply(page.and_then(|bytes| decoded(&bytes)))
+        reply(page.and_then(|encoded| decoded(&encoded.body)))
     }
 
     async fn list_parents(

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use super::error::internal;
 use crate::{
     domain::Caller,
-    grpc::{self, Context, refused_by_tonic},
+    grpc::{self, CachedMessage, Context, refused_by_tonic},
 };
 
 /// The length of the gRPC message prefix: the compression flag and the message's length.
@@ -29,6 +29,8 @@ pub(super) struct Services(grpc::Services);
 pub(super) struct UnaryResponse {
     pub(super) metadata: HeaderMap,
     pub(super) message: Bytes,
+    /// Whether the message is in the read cache.
+    pub(super) is_cached: bool,
 }
 
 impl Services {
@@ -69,6 +71,7 @@ impl Services {
         Ok(UnaryResponse {
             metadata: parts.headers,
             message: message.split_off(FRAME_HEAD),
+            is_cached: parts.extensions.get::<CachedMessage>().is_some(),
         })
     }
 }

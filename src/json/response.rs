@@ -20,7 +20,7 @@ use super::{
     routes::Rpc,
     turn::translated,
 };
-use crate::{dialect::Context, grpc, processor};
+use crate::{dialect::Context, processor};
 
 /// The response metadata that is copied to the HTTP response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -34,15 +34,21 @@ pub(super) async fn response(
     rpc: &Rpc,
     response: UnaryResponse,
 ) -> Result<Response, Refused> {
-    let UnaryResponse { metadata, message } = response;
+    let UnaryResponse {
+        metadata,
+        message,
+        is_cached,
+    } = response;
     // Boxed, as the cache mostly has it.
     let translation = translated(message.len(), || translation(rpc, &message)).boxed();
     // To hash a longer message would delay other requests.
     let is_short = message.len() <= processor::LARGE;
-    let translation = if is_short && grpc::may_be_cached(&rpc.path) {
-        let form = rpc.method.output().full_name().to_owned();
-        let service = &context.service;
-        service.derived(&form, &message, translation).await?
+    let translation = if is_cached && is_short {
+        let output = rpc.method.output();
+        let derived = context
+            .service
+            .derived(output.full_name(), &message, translation);
+        derived.await?
     } else {
         translation.await?
     };

@@ -107,6 +107,7 @@ impl Service {
                 body: encode(&detail),
                 etag: detail.collection.etag(),
                 read_etag: Some(detail.read_etag()),
+                is_cached: false,
             },
             holds: mark
                 .map(|mark| (detail.collection.id, mark))
@@ -228,6 +229,7 @@ impl Service {
                         body: body.unwrap_or_default(),
                         etag,
                         read_etag: None,
+                        is_cached: false,
                     },
                     holds,
                 })

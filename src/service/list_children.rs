@@ -131,6 +131,7 @@ impl Service {
                         body,
                         etag,
                         read_etag: None,
+                        is_cached: false,
                     },
                     holds: mark.map(|mark| (id.clone(), mark)).into_iter().collect(),
                 })

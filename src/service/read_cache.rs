@@ -42,6 +42,8 @@ pub struct EncodedResponse {
     pub etag: Etag,
     /// The version of what the response shows; `None` for a part of a list.
     pub read_etag: Option<ReadEtag>,
+    /// Whether the read cache has it.
+    pub is_cached: bool,
 }
 
 /// A response that was just created.
@@ -145,8 +147,8 @@ impl ReadCache {
             }
         };
         metrics::read_cache_lookup("miss");
-        let (filled, as_of) = make().await?;
-        cache.keep(key, &filled, as_of);
+        let (mut filled, as_of) = make().await?;
+        filled.encoded.is_cached = cache.keep(key, &filled, as_of);
         drop(place);
         Ok(filled.encoded)
     }
@@ -173,6 +175,7 @@ impl ReadCache {
                 body: body.clone(),
                 etag: Etag::of(0),
                 read_etag: None,
+                is_cached: true,
             },
             holds: Box::default(),
             known: AtomicU64::new(0),
@@ -210,39 +213,44 @@ fn size(key: &str, encoded: &EncodedResponse, holds: &[(CollectionId, Mark)]) ->
 }
 
 impl Inner {
-    /// Caches a response that is current as of the given time.
-    fn keep(&self, key: String, filled: &Filled, as_of: Instant) {
+    /// Caches a response that is current as of the given time. Returns `false` if it must not be
+    /// cached, or is too large.
+    fn keep(&self, key: String, filled: &Filled, as_of: Instant) -> bool {
         let Filled { encoded, holds } = filled;
         if holds.is_empty() {
-            return;
+            return false;
         }
         let Some(known) = self.micros(as_of) else {
-            return;
+            return false;
         };
         // A response from a replica may be older than one that another request has cached.
         let is_newer = |kept: Arc<Entry>| kept.known.load(Relaxed) > known;
         if self.entries.get(&key).is_some_and(is_newer) {
-            return;
+            return false;
         }
         let entry = Entry {
-            encoded: encoded.clone(),
+            encoded: EncodedResponse {
+                is_cached: true,
+                ..encoded.clone()
+            },
             holds: holds.as_slice().into(),
             known: known.into(),
         };
-        self.insert(key, entry);
+        self.insert(key, entry)
     }
 
-    /// Caches an entry, unless it is too large.
-    fn insert(&self, key: String, entry: Entry) {
+    /// Caches an entry. Returns `false` if it is too large.
+    fn insert(&self, key: String, entry: Entry) -> bool {
         let bytes = size(&key, &entry.encoded, &entry.holds);
         if bytes > self.max / SHARE {
-            return;
+            return false;
         }
         self.entries.insert(key, Arc::new(entry));
         if bytes >= LARGE {
             self.entries.run_pending_tasks();
         }
         metrics::read_cache_size(self.entries.weighted_size());
+        true
     }
 
     /// The cached response for the key, if it is fresh enough.

@@ -150,6 +150,34 @@ async fn responses_are_compressed_for_clients_that_accept_it(
     assert_eq!(small.headers().get("content-encoding"), None);
 }
 
+/// The length of a gRPC message from which on it is compressed.
+const MIN_COMPRESSED: usize = 16 << 10;
+
+/// Calls a method over gRPC-Web. Returns whether the message is compressed, and the message.
+async fn call(
+    server: &Server,
+    method: &str,
+    request: &impl prost::Message,
+    accept: &str,
+) -> (bool, Vec<u8>) {
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
+    frame.extend(request.encode_to_vec());
+    let url = format!("{}/endcap.v1.CollectionService/{method}", server.http);
+    let call = server.client.post(url).body(frame);
+    let call = call.header("content-type", "application/grpc-web+proto");
+    let call = call.header("grpc-accept-encoding", accept);
+    let sent = call.send().await.unwrap().bytes().await.unwrap();
+    let length = u32::from_be_bytes(sent[1..5].try_into().unwrap()) as usize;
+    let message = &sent[5..5 + length];
+    if sent[0] == 0 {
+        return (false, message.to_vec());
+    }
+    let mut inflated = Vec::new();
+    GzDecoder::new(message).read_to_end(&mut inflated).unwrap();
+    (true, inflated)
+}
+
 /// Many clients accept gzip without being told to, and compressing a short message takes longer than
 /// all the rest.
 #[rstest]
@@ -157,53 +185,59 @@ async fn responses_are_compressed_for_clients_that_accept_it(
 async fn long_grpc_messages_are_compressed_for_clients_that_accept_it(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
-    const PRODUCTS: usize = 1_000;
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
-    create(&mut client, "one").await;
-    let ids = (0..PRODUCTS).map(|at| format!("product-{at}"));
-    let add = mutate("one", vec![append(ids.collect::<Vec<_>>())]);
-    client.mutate_children(add).await.unwrap();
-    let page = |page_size: usize| pb::ListChildrenRequest {
-        collection_id: "one".into(),
-        child_type: pb::ChildType::Product.into(),
-        page_size: page_size.try_into().unwrap(),
-        ..pb::ListChildrenRequest::default()
-    };
+    create(&mut client, "a").await;
     let get = pb::GetCollectionRequest {
-        key: Some(pb::get_collection_request::Key::CollectionId("one".into())),
+        key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
         ..pb::GetCollectionRequest::default()
     };
-    let list = pb::ListCollectionsRequest::default();
-    for (method, request, is_compressed) in [
-        ("GetCollection", get.encode_to_vec(), false),
-        ("ListCollections", list.encode_to_vec(), false),
-        ("ListChildren", page(50).encode_to_vec(), false),
-        ("ListChildren", page(PRODUCTS).encode_to_vec(), true),
+    let batch = pb::BatchGetCollectionsRequest {
+        ids: vec!["a".into()],
+        ..pb::BatchGetCollectionsRequest::default()
+    };
+    // Sets the length of a text, and returns that of the collection's message.
+    let mut describe = async |length: usize| {
+        let texts = pb::LocalizedText {
+            display_name: "a".into(),
+            description: "x".repeat(length),
+            ..pb::LocalizedText::default()
+        };
+        let update = pb::UpdateCollectionRequest {
+            collection: Some(pb::Collection {
+                id: "a".into(),
+                texts: [("en".to_owned(), texts)].into(),
+                ..pb::Collection::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["texts".into()],
+            }),
+            ..pb::UpdateCollectionRequest::default()
+        };
+        client.update_collection(update).await.unwrap();
+        let (_, message) = call(&server, "GetCollection", &get, "identity").await;
+        message.len()
+    };
+    let rest = describe(16_000).await - 16_000;
+    let limit = MIN_COMPRESSED - rest;
+    for (length, expected) in [
+        (1_000, None),
+        (limit - 1, Some(MIN_COMPRESSED - 1)),
+        (limit, Some(MIN_COMPRESSED)),
+        (20_000, None),
     ] {
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(request.len()).unwrap().to_be_bytes());
-        frame.extend(request);
+        let message = describe(length).await;
+        assert!(expected.is_none_or(|expected| expected == message));
         for accept in ["gzip", "identity,deflate,gzip", "identity"] {
-            let url = format!("{}/endcap.v1.CollectionService/{method}", server.http);
-            let call = server.client.post(url).body(frame.clone());
-            let call = call.header("content-type", "application/grpc-web+proto");
-            let call = call.header("grpc-accept-encoding", accept);
-            let sent = call.send().await.unwrap().bytes().await.unwrap();
-            let length = u32::from_be_bytes(sent[1..5].try_into().unwrap()) as usize;
-            let message = &sent[5..5 + length];
-            let is_compressed = is_compressed && accept != "identity";
-            assert_eq!(sent[0], u8::from(is_compressed), "{method}, {accept}");
-            if method != "ListChildren" {
-                continue;
+            let one = call(&server, "GetCollection", &get, accept).await;
+            let all = call(&server, "BatchGetCollections", &batch, accept).await;
+            for (is_compressed, message) in [&one, &all] {
+                let is_long = message.len() >= MIN_COMPRESSED;
+                assert_eq!(*is_compressed, is_long && accept != "identity");
             }
-            let mut inflated = message.to_vec();
-            if is_compressed {
-                inflated.clear();
-                GzDecoder::new(message).read_to_end(&mut inflated).unwrap();
-            }
-            let page = pb::ListChildrenResponse::decode(&*inflated).unwrap();
-            assert_eq!(page.total_size as usize, PRODUCTS);
+            let one = pb::GetCollectionResponse::decode(&*one.1).unwrap();
+            let all = pb::BatchGetCollectionsResponse::decode(&*all.1).unwrap();
+            assert_eq!(one.collection.as_ref(), all.collections.first());
         }
     }
 }

@@ -13,14 +13,15 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Changes, ChildType, CollectionId, Consistency, Draft, Kind, Locale, MapChange,
-        TenantId, TextField,
+        TenantId, TextField, page::PageBytes,
     },
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient, consistency::Requirement,
         get_collection_request::Key,
     },
     service::{
-        ChildStart, CreateCollection, Detail, Include, ListChildren, Parents, Service, Settings,
+        ChildProducts, ChildStart, CreateCollection, Detail, Include, ListChildren, Parents,
+        Service, Settings,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -544,4 +545,75 @@ async fn the_json_of_a_cached_response_is_current(#[values(Sqlite, Postgres)] en
         }
     }
     assert_eq!(tags.len(), 9);
+}
+
+/// What the cache does not keep is not marked as kept, so that nothing derived from it is kept either.
+#[rstest]
+#[tokio::test]
+async fn only_kept_responses_are_marked(#[values(Sqlite, Postgres)] engine: Engine) {
+    let caller = Caller::operator(TenantId::trusted("default"));
+    for (cache, is_on) in [("64MiB", true), ("0", false)] {
+        let flags = Flags {
+            read_cache_size: Some(cache.into()),
+            ..Flags::default()
+        };
+        let (config, store, _folder) = migrated(engine, &flags).await;
+        let service = app::service(&config, store);
+        let root = CollectionId::root();
+        let one = async |size: usize| {
+            let key = endcap::service::Key::Id(root.clone());
+            let encode = |_: &Detail| vec![b'x'; size].into();
+            let form = format!("{size}");
+            let read = service.get_encoded(&caller, key, Consistency::Full, &form, encode);
+            read.await.unwrap().is_cached
+        };
+        // No root is stored yet.
+        for _ in 0..2 {
+            assert!(!one(100).await, "{cache}");
+        }
+        let create = CreateCollection {
+            draft: Draft {
+                id: Some(CollectionId::trusted("a")),
+                kind: Kind::Manual,
+                changes: Changes {
+                    texts: MapChange::to([(
+                        (Locale::trusted("en"), TextField::DisplayName),
+                        "a".to_owned(),
+                    )]),
+                    ..Changes::default()
+                },
+            },
+            parents: Parents::Root,
+            products: Vec::new(),
+            include: Include::default(),
+            retry: None,
+        };
+        service.execute(&caller, create).await.unwrap();
+        let page = async |products: Option<ChildProducts>| {
+            let command = ListChildren {
+                collection: CollectionId::trusted("a"),
+                list: ChildType::Product,
+                products,
+                start: ChildStart::Index(0),
+                size: 50,
+            };
+            let encode = |_| "page".into();
+            let full = Consistency::Full;
+            let read = service.list_children_encoded(&caller, command, full, "test", encode);
+            read.await.unwrap().is_cached
+        };
+        let products = || ChildProducts {
+            whole: true,
+            bytes: PageBytes {
+                max: 1 << 20,
+                of: Arc::new(|_| 1),
+            },
+        };
+        for _ in 0..2 {
+            assert_eq!(one(100).await, is_on);
+            assert!(!one(32 << 20).await);
+            assert_eq!(page(None).await, is_on);
+            assert!(!page(Some(products())).await);
+        }
+    }
 }

@@ -277,31 +277,20 @@ pub fn build_info(engine: &'static str) {
 
 /// Records a completed gRPC call.
 pub fn called(labels: CallLabels, measured: Measured<'_>) {
-    let Metrics {
-        instruments, bound, ..
-    } = metrics();
-    let measures = bound.calls.get(&labels, || labels.bind(instruments));
-    let tenant = tenant(measured.tenant);
-    measures.record(measured, tenant, &instruments.rpc_duration, || {
-        labels.long()
-    });
+    let metrics = metrics();
+    let instruments = &metrics.instruments;
+    let bind = || labels.bind(instruments, metrics.has_tenant);
+    let measures = metrics.bound.calls.get(&labels, bind);
+    measures.record(measured, &instruments.rpc_duration, || labels.long());
 }
 
 /// Records a completed REST request.
 pub fn exchanged(labels: &ExchangeLabels, measured: Measured<'_>) {
-    let Metrics {
-        instruments, bound, ..
-    } = metrics();
-    let measures = bound.exchanges.get(labels, || labels.bind(instruments));
-    let tenant = tenant(measured.tenant);
-    measures.record(measured, tenant, &instruments.http_duration, || {
-        labels.long()
-    });
-}
-
-fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
-    let tenant = tenant.filter(|_| metrics().has_tenant)?;
-    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
+    let metrics = metrics();
+    let instruments = &metrics.instruments;
+    let bind = || labels.bind(instruments, metrics.has_tenant);
+    let measures = metrics.bound.exchanges.get(labels, bind);
+    measures.record(measured, &instruments.http_duration, || labels.long());
 }
 
 /// A completed database statement.

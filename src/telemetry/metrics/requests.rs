@@ -47,9 +47,10 @@ pub struct Measured<'a> {
 }
 
 impl CallLabels {
-    pub(super) fn bind(&self, instruments: &Instruments) -> Measures {
+    pub(super) fn bind(&self, instruments: &Instruments, has_tenant: bool) -> Measures {
+        let duration = || instruments.rpc_duration.bind(&self.long());
         Measures {
-            duration: instruments.rpc_duration.bind(&self.long()),
+            duration: (!has_tenant).then(duration),
             request_size: instruments.rpc_request_size.bind(&self.short()),
             response_size: instruments.rpc_response_size.bind(&self.short()),
         }
@@ -73,9 +74,10 @@ impl CallLabels {
 }
 
 impl ExchangeLabels {
-    pub(super) fn bind(&self, instruments: &Instruments) -> Measures {
+    pub(super) fn bind(&self, instruments: &Instruments, has_tenant: bool) -> Measures {
+        let duration = || instruments.http_duration.bind(&self.long());
         Measures {
-            duration: instruments.http_duration.bind(&self.long()),
+            duration: (!has_tenant).then(duration),
             request_size: instruments.http_request_size.bind(&self.short()),
             response_size: instruments.http_response_size.bind(&self.short()),
         }
@@ -106,18 +108,19 @@ impl ExchangeLabels {
 /// The instruments of the requests with the same labels.
 #[derive(Clone, Debug)]
 pub(super) struct Measures {
-    duration: BoundHistogram<f64>,
+    /// `None` if the tenant is an attribute: the number of tenants is not limited, so nothing is
+    /// bound to one.
+    duration: Option<BoundHistogram<f64>>,
     request_size: BoundHistogram<f64>,
     response_size: BoundHistogram<f64>,
 }
 
 impl Measures {
-    /// Records a request. `long` returns the attributes of `durations` without the tenant; the number
-    /// of tenants is not limited, so nothing is bound to one.
+    /// Records a request. `durations` is the instrument to which the duration is not bound, with the
+    /// attributes that `long` returns.
     pub(super) fn record(
         &self,
         measured: Measured<'_>,
-        tenant: Option<KeyValue>,
         durations: &Histogram<f64>,
         long: impl FnOnce() -> Vec<KeyValue>,
     ) {
@@ -125,13 +128,12 @@ impl Measures {
         self.request_size.record(received as f64);
         self.response_size.record(sent as f64);
         let seconds = measured.duration.as_secs_f64();
-        match tenant {
-            None => self.duration.record(seconds),
-            Some(tenant) => {
-                let mut attributes = long();
-                attributes.push(tenant);
-                durations.record(seconds, &attributes);
-            }
+        if let Some(duration) = &self.duration {
+            return duration.record(seconds);
         }
+        let tenant = measured.tenant.map(str::to_owned);
+        let tenant = tenant.map(|tenant| KeyValue::new("endcap.tenant", tenant));
+        let attributes: Vec<_> = long().into_iter().chain(tenant).collect();
+        durations.record(seconds, &attributes);
     }
 }

@@ -215,12 +215,13 @@ metrics! {
     statements: histogram(COUNTS) = "endcap.transaction.statements", "{statement}", ["operation"];
     /// Look-ups in the cache of lists' directories, by result: hit or miss.
     directory_lookups: counter = "endcap.directory_cache.lookups", "{lookup}", ["result"];
-    /// Look-ups in the read cache, by result: hit, miss, or wait for a response that another
-    /// request was reading.
+    /// Look-ups of responses in the read cache, by result: hit, miss, or wait for a response that
+    /// another request was reading.
     read_cache_lookups: counter = "endcap.read_cache.lookups", "{lookup}", ["result"];
-    /// Responses that were evicted from the read cache because it was full.
+    /// Responses, and their translations into JSON, that were evicted from the read cache because it
+    /// was full.
     read_cache_evictions: counter = "endcap.read_cache.evictions", "{response}", [];
-    /// Size of the responses in the read cache.
+    /// Size of the responses, and their translations into JSON, in the read cache.
     read_cache_size: gauge = "endcap.read_cache.size", "By", [];
     /// Reads that accept older data, by result at the read replica: served; or sent to the primary
     /// database because the replica was behind, failed, or was unused after a failure.
