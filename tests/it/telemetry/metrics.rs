@@ -13,7 +13,8 @@ use sea_orm::ConnectionTrait as _;
 
 use crate::{
     collections::{cheaper_than, creation, rules},
-    harness::{Server, create, named},
+    harness::{Server, create, http_client, named},
+    program::{endcap, start},
 };
 
 /// The name of a metric in Prometheus.
@@ -310,4 +311,47 @@ async fn a_failed_job_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] eng
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Each series of durations was measured, and has the tenant if that is set.
+#[rstest]
+#[tokio::test]
+async fn durations_have_the_tenant_if_that_is_set(#[values(false, true)] is_set: bool) {
+    const COUNT: &str = "http_server_request_duration_seconds_count{";
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = endcap(folder.path(), None);
+    command.args(["--metrics-tenant-label", &is_set.to_string()]);
+    let running = start(command);
+    let client = http_client().build().unwrap();
+    for tenant in ["a", "a", "b"] {
+        let get = client.get(format!("{}/v1/collections/none", running.http));
+        let response = get.header("x-endcap-tenant", tenant).send().await.unwrap();
+        assert_eq!(response.status(), 404);
+    }
+    // No tenant is known of this one.
+    let nothing = client.get(format!("{}/nothing", running.http));
+    assert_eq!(nothing.send().await.unwrap().status(), 404);
+    let metrics = client.get(format!("{}/metrics", running.admin));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let mut counts = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix(COUNT)) {
+        let (labels, count) = line.rsplit_once("} ").unwrap();
+        let label = |name: &str| {
+            let (_, value) = labels.split_once(&format!("{name}=\""))?;
+            Some(value.split_once('"')?.0)
+        };
+        let series = (label("http_route"), label("endcap_tenant"));
+        assert!(counts.insert(series, count).is_none(), "{line}");
+    }
+    let route = Some("/v1/collections/{collectionId}");
+    let expected = if is_set {
+        BTreeMap::from([
+            ((None, None), "1"),
+            ((route, Some("a")), "2"),
+            ((route, Some("b")), "1"),
+        ])
+    } else {
+        BTreeMap::from([((None, None), "1"), ((route, None), "3")])
+    };
+    assert_eq!(counts, expected);
 }
