@@ -15,6 +15,7 @@
 
 mod bare;
 mod codec;
+mod jwt;
 mod load;
 mod pgbench;
 #[path = "../../tests/it/postgres.rs"]

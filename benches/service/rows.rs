@@ -1,6 +1,7 @@
 //! The measured rows, by name, and the ratios between them.
 
 pub(crate) const GET_SQLITE: &str = "GetCollection, SQLite";
+pub(crate) const GET_JWT: &str = "GetCollection with a JWT, SQLite";
 pub(crate) const GET_POSTGRES: &str = "GetCollection, PostgreSQL";
 pub(crate) const GET_BARE: &str = "bare tonic, bytes of GetCollection";
 pub(crate) const GET_PGBENCH: &str = "pgbench, one statement";
@@ -9,6 +10,8 @@ pub(crate) const CHILDREN_POSTGRES: &str = "ListChildren page of 50, PostgreSQL"
 pub(crate) const CHILDREN_BARE: &str = "bare tonic, bytes of ListChildren";
 pub(crate) const GET_UNCACHED: &str = "GetCollection, SQLite, no read cache";
 pub(crate) const GET_WITHIN: &str = "GetCollection within 1 s, PostgreSQL";
+pub(crate) const GET_THREE: &str = "GetCollection within 1 s, three servers on PostgreSQL";
+pub(crate) const RENAME_THREE: &str = "rename, three servers on PostgreSQL";
 pub(crate) const CHILDREN_UNCACHED: &str = "ListChildren page of 50, SQLite, no read cache";
 pub(crate) const CHILDREN_PRODUCTS: &str = "ListChildren page of 50 with titles and slugs, SQLite";
 pub(crate) const JSON_SQLITE: &str = "GetCollection over JSON, SQLite";
@@ -30,12 +33,14 @@ pub(crate) const RENAME_PGBENCH: &str = "pgbench, six statements of a rename";
 pub(crate) const MOVE_POSTGRES: &str = "move 1 in 64 lists of 100, PostgreSQL";
 
 /// In the order of measurement: rows that are compared follow each other.
-pub(crate) const ALL: [&str; 27] = [
+pub(crate) const ALL: [&str; 30] = [
     GET_SQLITE,
+    GET_JWT,
     JSON_SQLITE,
     GET_UNCACHED,
     GET_POSTGRES,
     GET_WITHIN,
+    GET_THREE,
     GET_BARE,
     GET_PGBENCH,
     CHILDREN_SQLITE,
@@ -56,6 +61,7 @@ pub(crate) const ALL: [&str; 27] = [
     MOVE_SHORT,
     MOVE_LONG,
     RENAME_POSTGRES,
+    RENAME_THREE,
     RENAME_PGBENCH,
     MOVE_POSTGRES,
 ];
@@ -111,7 +117,7 @@ const fn times(
     }
 }
 
-pub(crate) const RATIOS: [Ratio; 23] = [
+pub(crate) const RATIOS: [Ratio; 26] = [
     rates(
         "GetCollection, SQLite : bare tonic, same bytes",
         (GET_SQLITE, 64),
@@ -132,6 +138,20 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (GET_BARE, 64),
         "–",
         "at least 0.7",
+    ),
+    rates(
+        "GetCollection, SQLite : with a JWT : with a key",
+        (GET_JWT, 64),
+        (GET_SQLITE, 64),
+        "–",
+        "at least 0.9",
+    ),
+    rates(
+        "GetCollection within 1 s, PostgreSQL : three servers : one",
+        (GET_THREE, 64),
+        (GET_WITHIN, 64),
+        "–",
+        "at least 1",
     ),
     rates(
         "GetCollection, PostgreSQL : bare tonic, same bytes",
@@ -263,6 +283,13 @@ pub(crate) const RATIOS: [Ratio; 23] = [
         (RENAME_PGBENCH, 32),
         "0.34",
         "at least 0.75",
+    ),
+    rates(
+        "rename, 32 writers, PostgreSQL : three servers : one",
+        (RENAME_THREE, 32),
+        (RENAME_POSTGRES, 32),
+        "–",
+        "at least 1",
     ),
     rates(
         "move 1, 32 writers, PostgreSQL : pgbench, six statements of a rename",

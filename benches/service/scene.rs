@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{
     bare::Bare,
-    load::{Grpc, Http, Sample, Work},
+    load::{Grpc, Http, Sample, Turn, Work},
     pgbench::{self, Pgbench, Postgres},
     requests::{self, CHILDREN, GET, LIST, MUTATE, UPDATE, always},
     rows,
@@ -84,6 +86,7 @@ impl Scene {
             ..Self::default()
         };
         scene.small().await;
+        scene.with_jwts().await;
         scene.uncached().await;
         scene.large().await;
         scene.variants().await;
@@ -200,6 +203,23 @@ impl Scene {
         self.grpc(children, server, server.method(CHILDREN, pages));
     }
 
+    /// SQLite with JWTs in place of keys.
+    async fn with_jwts(&mut self) {
+        if !self.wants(&[rows::GET_JWT]) {
+            return;
+        }
+        let server = Server::start(Options {
+            jwt: true,
+            ..Options::default()
+        })
+        .await;
+        requests::filled(&server, SHOP, SUMMER, 0, 0).await;
+        let get = always(&requests::get(SHOP, SUMMER));
+        let get = Grpc::new(server.channels(), GET, server.jwt.as_ref().unwrap(), get);
+        self.grpc(rows::GET_JWT, &server, get);
+        self.servers.push(server);
+    }
+
     /// SQLite without the read cache.
     async fn uncached(&mut self) {
         use rows::{CHILDREN_PRODUCTS, CHILDREN_UNCACHED, GET_UNCACHED};
@@ -303,16 +323,19 @@ impl Scene {
 
     async fn on_postgres(&mut self) {
         use rows::{
-            CHILDREN_POSTGRES, GET_PGBENCH, GET_POSTGRES, GET_WITHIN, LIST_MANY_POSTGRES,
-            LIST_NONE_POSTGRES, MOVE_POSTGRES, RENAME_PGBENCH, RENAME_POSTGRES,
+            CHILDREN_POSTGRES, GET_PGBENCH, GET_POSTGRES, GET_THREE, GET_WITHIN,
+            LIST_MANY_POSTGRES, LIST_NONE_POSTGRES, MOVE_POSTGRES, RENAME_PGBENCH, RENAME_POSTGRES,
+            RENAME_THREE,
         };
         let lists = [LIST_NONE_POSTGRES, LIST_MANY_POSTGRES];
         let pgbench = [GET_PGBENCH, RENAME_PGBENCH];
         let others = [
             GET_POSTGRES,
             GET_WITHIN,
+            GET_THREE,
             CHILDREN_POSTGRES,
             RENAME_POSTGRES,
+            RENAME_THREE,
             MOVE_POSTGRES,
         ];
         let all = [&lists[..], &pgbench, &others].concat();
@@ -345,6 +368,10 @@ impl Scene {
         let moves = Work::Grpc(server.method(MUTATE, moves));
         self.add(MOVE_POSTGRES, pid, POSTGRES_WRITERS, moves);
 
+        if self.wants(&[GET_THREE, RENAME_THREE]) {
+            self.three_servers(&server, &postgres.url).await;
+        }
+
         let read = Pgbench::new(&postgres.url, &pgbench::one_read(SHOP, SUMMER));
         let rename = Pgbench::new(&postgres.url, &pgbench::rename(YARDSTICK));
         if let (Some(read), Some(rename)) = (read, rename) {
@@ -360,5 +387,28 @@ impl Scene {
         }
         self.servers.push(server);
         self.postgres = Some(postgres);
+    }
+
+    /// This server and two others on the same database, with the clients distributed over them.
+    async fn three_servers(&mut self, first: &Server, url: &str) {
+        let mut channels = first.channels().to_vec();
+        for _ in 0..2 {
+            let server = Server::start(Options {
+                database_url: Some(url),
+                // Together with the first one, fewer than PostgreSQL allows by default.
+                flags: &["--database-max-connections", "16"],
+                ..Options::default()
+            })
+            .await;
+            channels.extend_from_slice(server.channels());
+            self.servers.push(server);
+        }
+        let call = |method, make: Box<dyn Fn(Turn) -> Bytes + Send + Sync>| {
+            Work::Grpc(Grpc::new(&channels, method, &first.key, make))
+        };
+        let within = call(GET, Box::new(always(&requests::within(SHOP, SUMMER))));
+        self.add(rows::GET_THREE, None, GRPC, within);
+        let renames = call(UPDATE, Box::new(requests::renames(SHOP, WRITTEN)));
+        self.add(rows::RENAME_THREE, None, POSTGRES_WRITERS, renames);
     }
 }

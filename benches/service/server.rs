@@ -12,7 +12,10 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::transport::Channel;
 
-use crate::load::{self, Grpc, Http};
+use crate::{
+    jwt,
+    load::{self, Grpc, Http},
+};
 
 /// The number of connections of a load client over gRPC.
 const CONNECTIONS: usize = 8;
@@ -27,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// An API key with all scopes.
     pub(crate) key: String,
+    /// A JWT with the same, if they are accepted.
+    pub(crate) jwt: Option<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,6 +48,8 @@ pub(crate) struct Options<'a> {
     /// The PostgreSQL database; `None` for the embedded one.
     pub(crate) database_url: Option<&'a str>,
     pub(crate) flags: &'a [&'a str],
+    /// Whether JWTs are accepted in addition to keys.
+    pub(crate) jwt: bool,
     /// A library to preload.
     pub(crate) preload: Option<&'a Path>,
 }
@@ -52,7 +59,14 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let key = prepare(folder.path(), options.database_url);
         let mut command = endcap(folder.path(), options.database_url);
-        command.args(["--auth", "keys"]).args(options.flags);
+        command.args(options.flags);
+        let (auth, jwt) = if options.jwt {
+            let (flags, token) = jwt::issue(folder.path());
+            (flags, Some(token))
+        } else {
+            (["--auth", "keys"].map(str::to_owned).into(), None)
+        };
+        command.args(auth);
         for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
             command.args([port, "127.0.0.1:0"]);
         }
@@ -70,6 +84,7 @@ impl Server {
             http: address("http"),
             admin: format!("http://{}", address("admin")),
             key,
+            jwt,
             _folder: folder,
         };
         server.channels = channels(&address("grpc")).await;
@@ -78,6 +93,11 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The connections of its gRPC clients.
+    pub(crate) fn channels(&self) -> &[Channel] {
+        &self.channels
     }
 
     /// Calls of a method with the requests that `make` returns.
