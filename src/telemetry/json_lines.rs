@@ -1,6 +1,6 @@
-//! Log lines as JSON objects. tracing-subscriber's own JSON and json-subscriber collect the fields of
-//! spans in maps and check each piece of text that they write, which takes three times as long: a
-//! quarter of the processor time of a cached response.
+//! Log lines as JSON objects. With json-subscriber, which collects the fields of spans in maps and
+//! checks each piece of text that it writes, a line and its span took a quarter of the instructions of
+//! a cached response, more than twice as many.
 
 use std::fmt;
 
