@@ -398,6 +398,25 @@ async fn an_invalid_consistency_requirement_is_rejected(
     }
 }
 
+/// The command that creates the collection `a`.
+fn creation() -> CreateCollection {
+    let name = (Locale::trusted("en"), TextField::DisplayName);
+    CreateCollection {
+        draft: Draft {
+            id: Some(CollectionId::trusted("a")),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange::to([(name, "a".to_owned())]),
+                ..Changes::default()
+            },
+        },
+        parents: Parents::Root,
+        products: Vec::new(),
+        include: Include::default(),
+        retry: None,
+    }
+}
+
 /// Of many concurrent requests for the same response, only one encodes it.
 #[rstest]
 #[tokio::test]
@@ -405,25 +424,7 @@ async fn concurrent_identical_reads_are_encoded_once(#[values(Sqlite, Postgres)]
     let (config, store, _folder) = migrated(engine, &Flags::default()).await;
     let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
-    let draft = Draft {
-        id: Some(CollectionId::trusted("a")),
-        kind: Kind::Manual,
-        changes: Changes {
-            texts: MapChange::to([(
-                (Locale::trusted("en"), TextField::DisplayName),
-                "a".to_owned(),
-            )]),
-            ..Changes::default()
-        },
-    };
-    let create = CreateCollection {
-        draft,
-        parents: Parents::Root,
-        products: Vec::new(),
-        include: Include::default(),
-        retry: None,
-    };
-    service.execute(&caller, create).await.unwrap();
+    service.execute(&caller, creation()).await.unwrap();
     let made = Arc::new(AtomicU64::new(0));
     let reads = (0..100).map(|_| {
         let (service, caller, made) = (service.clone(), caller.clone(), Arc::clone(&made));
@@ -571,24 +572,7 @@ async fn only_kept_responses_are_marked(#[values(Sqlite, Postgres)] engine: Engi
         for _ in 0..2 {
             assert!(!one(100).await, "{cache}");
         }
-        let create = CreateCollection {
-            draft: Draft {
-                id: Some(CollectionId::trusted("a")),
-                kind: Kind::Manual,
-                changes: Changes {
-                    texts: MapChange::to([(
-                        (Locale::trusted("en"), TextField::DisplayName),
-                        "a".to_owned(),
-                    )]),
-                    ..Changes::default()
-                },
-            },
-            parents: Parents::Root,
-            products: Vec::new(),
-            include: Include::default(),
-            retry: None,
-        };
-        service.execute(&caller, create).await.unwrap();
+        service.execute(&caller, creation()).await.unwrap();
         let page = async |products: Option<ChildProducts>| {
             let command = ListChildren {
                 collection: CollectionId::trusted("a"),
