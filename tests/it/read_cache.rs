@@ -34,7 +34,12 @@ use rstest::rstest;
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Server, append, create, get, migrated, move_range, mutate, named, operation};
+use crate::{
+    harness::{
+        Server, append, create, get, http_client, migrated, move_range, mutate, named, operation,
+    },
+    program,
+};
 
 type Client = CollectionServiceClient<Channel>;
 
@@ -599,5 +604,43 @@ async fn only_kept_responses_are_marked(#[values(Sqlite, Postgres)] engine: Engi
             assert_eq!(page(None).await, is_on);
             assert!(!page(Some(products())).await);
         }
+    }
+}
+
+/// Over JSON, too, only what the cache keeps takes room in it.
+#[tokio::test]
+async fn pages_with_products_take_no_room_over_json() {
+    const PRODUCTS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    // A process of its own, as evictions are counted by process.
+    let mut command = program::endcap(folder.path(), None);
+    command.args(["--read-cache-size", "8KiB"]);
+    let running = program::start(command);
+    let mut client = Client::connect(running.grpc.clone()).await.unwrap();
+    create(&mut client, "a").await;
+    let ids = (0..PRODUCTS).map(|at| format!("p{at}"));
+    let add = mutate("a", vec![append(ids.collect::<Vec<_>>())]);
+    client.mutate_children(add).await.unwrap();
+    let http = http_client().build().unwrap();
+    let get = async |url: String| {
+        let response = http.get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.text().await.unwrap()
+    };
+    for (mask, takes_room) in [("productMask=*&", false), ("", true)] {
+        for start in 0..PRODUCTS {
+            let query = format!("{mask}childType=CHILD_TYPE_PRODUCT&pageSize=5&startIndex={start}");
+            get(format!(
+                "{}/v1/collections/a/children?{query}",
+                running.http
+            ))
+            .await;
+        }
+        let metrics = get(format!("{}/metrics", running.admin)).await;
+        let evictions = metrics.lines().filter_map(|line| {
+            let count = line.strip_prefix("endcap_read_cache_evictions_total ")?;
+            count.parse::<u64>().ok()
+        });
+        assert_eq!(evictions.sum::<u64>() > 0, takes_room, "{mask}");
     }
 }
