@@ -1,7 +1,10 @@
 //! Reads the current versions of collections in batches, for [`super::validity`]: one statement
 //! serves many concurrent requests.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde::Serialize;
@@ -64,36 +67,43 @@ async fn serve(
 ) {
     let mut all = Vec::with_capacity(ASKED);
     while requests.lock().await.recv_many(&mut all, ASKED).await > 0 {
-        match read(&connections, &all).await {
-            Ok(mut versions) => {
-                for (request, n) in all.drain(..).zip(0..) {
-                    let _ = request.reply.send(versions.remove(&n));
+        // Many requests that wait at the same time are often about the same collection.
+        let mut replies = BTreeMap::<_, Vec<_>>::new();
+        for request in all.drain(..) {
+            let asked = (request.tenant, request.collection);
+            replies.entry(asked).or_default().push(request.reply);
+        }
+        match read(&connections, replies.keys()).await {
+            Ok(versions) => {
+                for (replies, n) in replies.into_values().zip(0..) {
+                    for reply in replies {
+                        let _ = reply.send(versions.get(&n).copied());
+                    }
                 }
             }
             Err(error) => {
                 let causes = causes(&error);
                 tracing::warn!(causes, "reading versions failed: {error}");
-                all.clear();
             }
         }
     }
 }
 
 /// The versions of each collection, by its position in `asked`. Missing collections are left out.
-async fn read(
+async fn read<'a>(
     connections: &Connections,
-    asked: &[VersionsRequest],
+    asked: impl ExactSizeIterator<Item = &'a (TenantId, CollectionId)>,
 ) -> Result<HashMap<i32, Versions>, sea_orm::DbErr> {
-    let keys = asked.iter().zip(0..).map(|(asked, n)| Key {
+    let mut versions = HashMap::with_capacity(asked.len());
+    let keys = asked.zip(0..).map(|((tenant, collection), n)| Key {
         n,
-        t: asked.tenant.as_str(),
-        c: asked.collection.as_str(),
+        t: tenant.as_str(),
+        c: collection.as_str(),
     });
     let keys = serde_json::to_string(&keys.collect::<Vec<_>>());
     let keys = keys.map_err(|error| sea_orm::DbErr::Json(error.to_string()))?;
     let backend = connections.get_database_backend();
     let statement = Statement::from_sql_and_values(backend, SQL, [keys.into()]);
-    let mut versions = HashMap::with_capacity(asked.len());
     let rows = connections.look_up(statement, |it, sql| it.query_all_raw(sql));
     for row in rows.await? {
         let version: Option<i64> = row.try_get("", "version")?;

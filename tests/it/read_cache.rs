@@ -1,8 +1,9 @@
 //! The read cache: a cached response must equal what a read from the database would return.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,15 +14,15 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Changes, ChildType, CollectionId, Consistency, Draft, Kind, Locale, MapChange,
-        TenantId, TextField, page::PageBytes,
+        Reason, TenantId, TextField, page::PageBytes,
     },
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient, consistency::Requirement,
         get_collection_request::Key,
     },
     service::{
-        ChildProducts, ChildStart, CreateCollection, Detail, Include, ListChildren, Parents,
-        Service, Settings,
+        ChildProducts, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
+        ListChildren, Parents, Service, Settings,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -447,6 +448,67 @@ async fn concurrent_identical_reads_are_encoded_once(#[values(Sqlite, Postgres)]
         assert_eq!(read.unwrap(), "made");
     }
     assert_eq!(made.load(Ordering::Relaxed), 1);
+}
+
+/// Reads that wait at the same time share a statement, in which each collection occurs once.
+#[tokio::test]
+async fn concurrent_reads_are_validated_by_the_versions_of_their_own_collections() {
+    const TENANTS: [&str; 2] = ["left", "right"];
+    const READS: usize = 240;
+    let (config, store, _folder) = migrated(Postgres, &Flags::default()).await;
+    let service = app::service(&config, store.clone());
+    let caller = |tenant: &str| Caller::operator(TenantId::trusted(tenant));
+    let keys = TENANTS.map(|tenant| IDS.map(|id| (tenant, id))).concat();
+    for (tenant, id) in keys.iter().filter(|(_, id)| *id != "rootCategory") {
+        let mut command = creation();
+        command.draft.id = Some(CollectionId::trusted(*id));
+        service.execute(&caller(tenant), command).await.unwrap();
+    }
+    let made = Arc::new(Mutex::new(BTreeMap::<_, u64>::new()));
+    let read_all = async || {
+        let reads = keys.iter().cycle().take(READS).map(|(tenant, id)| {
+            let (service, caller, made) = (service.clone(), caller(tenant), Arc::clone(&made));
+            let key = endcap::service::Key::Id(CollectionId::trusted(*id));
+            tokio::spawn(async move {
+                let encode = |detail: &Detail| {
+                    let of = (detail.tenant.to_string(), detail.collection.id.to_string());
+                    let body = format!("{} {}", of.0, of.1);
+                    *made.lock().unwrap().entry(of).or_default() += 1;
+                    body.into()
+                };
+                let read = service.get_encoded(&caller, key, Consistency::Full, "test", encode);
+                read.await.map(|read| read.body)
+            })
+        });
+        let reads = futures::future::join_all(reads.collect::<Vec<_>>()).await;
+        for ((tenant, id), read) in keys.iter().cycle().zip(reads) {
+            match read.unwrap() {
+                Ok(body) => assert_eq!(body, format!("{tenant} {id}")),
+                Err(error) => assert_eq!(error.reason, Reason::CollectionNotFound),
+            }
+        }
+    };
+    for _ in 0..5 {
+        read_all().await;
+    }
+    let made_of = |tenant: &str| {
+        let made = made.lock().unwrap().clone();
+        let of_it = made.into_iter().filter(|((of, _), _)| of == tenant);
+        of_it.map(|(_, count)| count).collect::<Vec<_>>()
+    };
+    for tenant in TENANTS {
+        assert_eq!(made_of(tenant), [1; IDS.len()]);
+    }
+    // The statement has no version of it.
+    let delete = DeleteCollection {
+        id: CollectionId::trusted("b"),
+        force: false,
+        etag: None,
+        retry: None,
+    };
+    service.execute(&caller("left"), delete).await.unwrap();
+    read_all().await;
+    assert_eq!(made_of("right"), [1; IDS.len()]);
 }
 
 #[tokio::test]
