@@ -2,7 +2,7 @@
 //! as far as that is known before its body is read. The credentials themselves are verified in
 //! `crate::auth`.
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request};
 use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
     auth::{Authenticator, Rejection, bearer},
-    domain::{Caller, Deadline, ErrorKind, Result},
+    domain::{Caller, Deadline, Error, ErrorKind, Result},
     grpc,
     telemetry::{metrics, request},
 };
@@ -24,50 +24,48 @@ pub(super) struct Gate {
     pub(super) max_open_body: usize,
 }
 
-/// Authenticates a request: puts the [`Caller`] into its extensions, or rejects it in the form of
-/// its protocol. Requests to open paths get no caller, and no use case can be called without one.
-pub(super) async fn authenticate<F: Future<Output = Response>>(
+/// Authenticates a request: puts the [`Caller`] into its extensions. Requests to open paths get no
+/// caller, and no use case can be called without one.
+///
+/// # Errors
+/// [`ErrorKind::Unauthenticated`] if the credentials are missing or invalid; if they lack the scope
+/// that the request needs.
+pub(super) async fn authenticate(
     gate: &Gate,
-    mut request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> Response {
-    let protocol = Protocol::of(&request);
-    if is_open(&protocol, request.uri().path()) {
+    protocol: &Protocol,
+    request: &mut Request,
+) -> Result<()> {
+    if is_open(protocol, request.uri().path()) {
         // A REST login limits its body itself, and responds in the form of its dialect.
-        let request = if protocol.is_grpc() {
-            request.map(|body| limit_body(body, gate.max_open_body))
-        } else {
-            request
-        };
-        return next(request).await;
+        if protocol.is_grpc() {
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = limit_body(body, gate.max_open_body);
+        }
+        return Ok(());
     }
-    match caller(&gate.authenticator, request.headers(), request.extensions()).await {
-        Ok(caller) => {
-            request::set_subject(&caller.identity.subject);
-            if let Some(connection) = request.extensions().get::<ConnectionState>() {
-                connection.authenticated();
-            }
-            // Before the message is decoded, which can take much more memory than the bytes of the
-            // message.
-            if let Some(scope) = protocol.scope(&request)
-                && let Err(error) = caller.check_scope(scope)
-            {
-                return protocol.render(&error);
-            }
-            request.extensions_mut().insert(caller);
-            next(request).await
-        }
-        Err(error) => {
-            if error.kind() == ErrorKind::Unauthenticated {
-                let rejection = error.source.as_ref();
-                let rejection = rejection.and_then(|source| source.downcast_ref::<Rejection>());
-                let reason = rejection.map_or("invalid", |rejection| rejection.reason.name());
-                metrics::authentication_failed(reason);
-                let why = rejection.map(ToString::to_string);
-                tracing::info!(reason, why, "authentication failed");
-            }
-            protocol.render(&error)
-        }
+    let caller = caller(&gate.authenticator, request.headers(), request.extensions());
+    let caller = caller.await.inspect_err(note_failure)?;
+    request::set_subject(&caller.identity.subject);
+    if let Some(connection) = request.extensions().get::<ConnectionState>() {
+        connection.authenticated();
+    }
+    // Before the message is decoded, which can take much more memory than the bytes of the message.
+    if let Some(scope) = protocol.scope(request) {
+        caller.check_scope(scope)?;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// Counts and logs a failed authentication.
+fn note_failure(error: &Error) {
+    if error.kind() == ErrorKind::Unauthenticated {
+        let rejection = error.source.as_ref();
+        let rejection = rejection.and_then(|source| source.downcast_ref::<Rejection>());
+        let reason = rejection.map_or("invalid", |rejection| rejection.reason.name());
+        metrics::authentication_failed(reason);
+        let why = rejection.map(ToString::to_string);
+        tracing::info!(reason, why, "authentication failed");
     }
 }
 

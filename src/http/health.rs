@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
 use tokio::sync::watch;
 
 use super::protocol::Protocol;
 use crate::{
-    domain::{Error, Reason},
+    domain::{self, Error, Reason},
     grpc::{OPEN_SERVICES, Statuses},
     telemetry::metrics,
 };
@@ -165,30 +164,23 @@ impl Health {
             Error::new(Reason::DatabaseUnavailable, message)
         })
     }
-}
 
-/// Rejects requests that need the database while no database can serve them.
-pub(super) async fn gate<F: Future<Output = Response>>(
-    health: &Health,
-    request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> Response {
-    let protocol = Protocol::of(&request);
-    let needs_database = match &protocol {
-        Protocol::Grpc(_) => {
-            let service = request
-                .uri()
-                .path()
-                .trim_start_matches('/')
-                .split('/')
-                .next();
-            !service.is_some_and(|service| OPEN_SERVICES.contains(&service))
-        }
-        Protocol::Rest(_) => true,
-        Protocol::Docs | Protocol::Unknown => false,
-    };
-    match health.refusal() {
-        Some(error) if needs_database => protocol.render(&error),
-        Some(_) | None => next(request).await,
+    /// Checks that a request can be served.
+    ///
+    /// # Errors
+    /// [`Reason::DatabaseUnavailable`] if it needs the database while no database can serve it.
+    pub(super) fn check(&self, protocol: &Protocol, path: &str) -> domain::Result<()> {
+        let Some(refusal) = self.refusal() else {
+            return Ok(());
+        };
+        let needs_database = match protocol {
+            Protocol::Grpc(_) => {
+                let service = path.trim_start_matches('/').split('/').next();
+                !service.is_some_and(|service| OPEN_SERVICES.contains(&service))
+            }
+            Protocol::Rest(_) => true,
+            Protocol::Docs | Protocol::Unknown => false,
+        };
+        if needs_database { Err(refusal) } else { Ok(()) }
     }
 }

@@ -28,7 +28,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{ACCEPT_ENCODING, CONNECTION},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::{Layer as _, ServiceExt as _, service_fn, util::MapRequestLayer};
 use tower_http::{
     CompressionLevel,
@@ -47,9 +47,11 @@ pub use tls::Tls;
 use crate::{
     config::ListenConfig,
     dialect::{self, Dialect, Dialects},
+    domain::Result,
     grpc::{Services, refused_by_tonic},
     memory::Memory,
     rate::RateLimiter,
+    telemetry::metrics::GaugeGuard,
 };
 
 /// REST responses of at least this many bytes are compressed, if the client accepts that.
@@ -67,8 +69,8 @@ const MIN_COMPRESSED: u64 = 1_024;
 /// outside of these, before any work is done for them. Rate limits need an authenticated caller, so
 /// they are inside authentication.
 ///
-/// The middleware consists of functions that call each other: as layers of an axum router, each
-/// would cost every request an allocation and a clone of everything inside it.
+/// The middleware consists of functions: as layers of an axum router, each would cost every request an
+/// allocation and a clone of everything inside it.
 pub fn handler(
     grpc: Services,
     dialects: Dialects,
@@ -192,20 +194,43 @@ impl Api {
         if let Some(refused) = protocol::host_missing(&request) {
             return refused;
         }
-        let route = |request| self.route(request);
-        let limited = |request| rate::limit(self.callers.as_deref(), request, route);
-        // Boxed, as the functions around it would move it several times.
-        let known = |request| auth::authenticate(&self.gate, request, limited).boxed();
+        let protocol = &Protocol::of(&request);
+        let _guard = GaugeGuard::request();
+        let _slot = match self.admit(protocol, request.uri().path()) {
+            Ok(slot) => slot,
+            Err(error) => return protocol.render(&error),
+        };
+        let known = |request| {
+            let response = self.authenticated(request, protocol);
+            let response = response.map(|it| it.unwrap_or_else(|error| protocol.render(&error)));
+            // Boxed, as the functions around it would move it several times.
+            response.boxed()
+        };
         let counted = |request| responses::count(&self.memory, request, known);
-        let guarded = |request| guard::guard(self.guard, request, counted);
-        let gated = |request| health::gate(&self.health, request, guarded);
-        overload::shed(&self.in_flight, request, gated).await
+        guard::guard(self.guard, request, counted).await
+    }
+
+    /// Takes the slot of a request, if it can be served.
+    fn admit(&self, protocol: &Protocol, path: &str) -> Result<Option<SemaphorePermit<'_>>> {
+        let slot = overload::admit(&self.in_flight, protocol, path)?;
+        self.health.check(protocol, path)?;
+        Ok(slot)
+    }
+
+    /// Serves a request after authenticating its caller.
+    async fn authenticated(&self, mut request: Request, protocol: &Protocol) -> Result<Response> {
+        auth::authenticate(&self.gate, protocol, &mut request).await?;
+        let taken = rate::take(self.callers.as_deref(), &request)?;
+        let mut response = self.route(request, protocol).await;
+        if let Some(taken) = taken {
+            rate::report(protocol, taken, &mut response);
+        }
+        Ok(response)
     }
 
     /// Routes a request by its protocol.
-    async fn route(&self, mut request: Request) -> Response {
-        let protocol = Protocol::of(&request);
-        let Protocol::Grpc(kind) = &protocol else {
+    async fn route(&self, mut request: Request, protocol: &Protocol) -> Response {
+        let Protocol::Grpc(kind) = protocol else {
             accept_identity(request.headers_mut());
             let rest = self.compression.layer(self.rest.clone());
             let response = rest.oneshot(request).await;
@@ -217,9 +242,9 @@ impl Api {
             return refused;
         }
         if !protocol.is_grpc_web() {
-            return call(&self.grpc, request, &protocol).await;
+            return call(&self.grpc, request, protocol).await;
         }
-        let grpc = self.grpc.clone();
+        let (grpc, protocol) = (self.grpc.clone(), protocol.clone());
         let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
             let (grpc, protocol) = (grpc.clone(), protocol.clone());
             async move {
