@@ -107,6 +107,24 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
     Ok(found.into_iter().map(CollectionId::trusted).collect())
 }
 
+/// Those of the ids that belong to existing smart collections.
+///
+/// # Errors
+/// If the database fails.
+pub async fn smart(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = named(tx, ids, |select| {
+        let smart = Expr::col(row::Column::Smart.as_column_ref());
+        select
+            .column(row::Column::Id.as_column_ref())
+            .and_where(smart);
+    })?;
+    let found: Vec<String> = wanted::tuples(tx, &rows).await?;
+    Ok(found.into_iter().map(CollectionId::trusted).collect())
+}
+
 /// Locks collections until the transaction ends and returns each with whether rules of others may
 /// reference it. Rows are locked in the order of their ids, so that two writers of the same
 /// collections wait for each other instead of deadlocking.

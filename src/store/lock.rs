@@ -534,7 +534,8 @@ impl Locked {
         }
     }
 
-    fn is_smart(&self, id: &CollectionId) -> bool {
+    /// Whether this is a locked smart collection.
+    pub(super) fn is_smart(&self, id: &CollectionId) -> bool {
         match self.collections.get(id) {
             Some(entry) => entry.now.kind.is_smart(),
             None => self.linked.get(id).is_some_and(|it| it.head.smart),

@@ -106,8 +106,8 @@ impl Locked {
                 .collect();
             jobs::recheck(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
-        let is_there = |id: &CollectionId| self.exists(id);
-        let compiled = &match names::without_deleted(tx, compiled, is_there).await? {
+        let is_smart = |id: &CollectionId| self.is_smart(id);
+        let compiled = &match names::without_deleted(tx, compiled, is_smart).await? {
             Some(rest) => {
                 tx.cache_rules_after_commit(Arc::clone(&rest));
                 rest
@@ -355,37 +355,35 @@ impl Locked {
             unlocked.cloned().collect()
         };
         let missing = unlocked(self);
-        if missing.is_empty() {
-            return Ok(());
+        if !missing.is_empty() {
+            let heads = match tx.session().engine {
+                // There is no other writer, so nothing can deadlock.
+                Engine::Sqlite => collections::lock_heads(tx, &missing).await?,
+                // Other transactions may wait for locks that this one holds, so waiting here could
+                // deadlock. Rows that are locked are skipped; if there are any, the transaction
+                // starts over and locks everything in order.
+                Engine::Postgres => collections::lock_free_heads(tx, &missing).await?,
+            };
+            for head in heads {
+                let lists = Lists::default();
+                let linked = Linked { head, lists };
+                self.linked.insert(linked.head.id.clone(), linked);
+            }
+            if !collections::existing(tx, &unlocked(self)).await?.is_empty() {
+                return Err(needs_more_locks(LockSet {
+                    rules: RuleLock::Shared,
+                    linked: wanted.into_iter().collect(),
+                    ..LockSet::default()
+                }));
+            }
         }
-        let heads = match tx.session().engine {
-            // There is no other writer, so nothing can deadlock.
-            Engine::Sqlite => collections::lock_heads(tx, &missing).await?,
-            // Other transactions may wait for locks that this one holds, so waiting here could
-            // deadlock. Rows that are locked are skipped; if there are any, the transaction starts
-            // over and locks everything in order.
-            Engine::Postgres => collections::lock_free_heads(tx, &missing).await?,
-        };
-        for head in heads {
-            let lists = Lists::default();
-            let linked = Linked { head, lists };
-            self.linked.insert(linked.head.id.clone(), linked);
+        // These were deleted in the meantime; they may exist again as manual collections. They are
+        // removed from the cached rules, so that they are not found again.
+        wanted.retain(|id| !self.is_smart(id));
+        if !wanted.is_empty() {
+            tx.cache_rules_after_commit(rules.without(&wanted).into());
+            steps.retain(|(id, _), _| !wanted.contains(id));
         }
-        let missing = unlocked(self);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if !collections::existing(tx, &missing).await?.is_empty() {
-            return Err(needs_more_locks(LockSet {
-                rules: RuleLock::Shared,
-                linked: wanted.into_iter().collect(),
-                ..LockSet::default()
-            }));
-        }
-        // These collections were deleted in the meantime. They are removed from the cached rules,
-        // so that they are not found again.
-        tx.cache_rules_after_commit(rules.without(&missing).into());
-        steps.retain(|(id, _), _| !missing.contains(id));
         Ok(())
     }
 

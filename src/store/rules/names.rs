@@ -92,22 +92,23 @@ impl Memberships {
     }
 }
 
-/// `rules` without the collections that other rules reference but that no longer exist. Deleted
-/// collections may remain in the compiled rules for a while; they must not count as containing
-/// anything. Returns `None` if there are none, so `rules` can be used as it is. `is_there` returns
-/// true for collections that are known to exist, which are not looked up.
+/// `rules` without the collections that other rules reference but that are not smart any more:
+/// compiled rules contain a deleted collection for a while, also if it exists again as a manual
+/// one, and must not decide which products it contains. Returns `None` if there are none, so
+/// `rules` can be used as it is. `is_smart` returns true for collections that are known to be
+/// smart, which are not looked up.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn without_deleted(
     tx: &Tx,
     rules: &Compiled,
-    is_there: impl Fn(&CollectionId) -> bool,
+    is_smart: impl Fn(&CollectionId) -> bool,
 ) -> Result<Option<Arc<Compiled>>> {
-    let asked = |id: &CollectionId| rules.set.contains(id) && !is_there(id);
+    let asked = |id: &CollectionId| rules.set.contains(id) && !is_smart(id);
     let mut named: Vec<_> = rules.set.named().into_iter().filter(asked).collect();
-    let existing = collections::existing(tx, &named).await?;
-    named.retain(|id| !existing.contains(id));
+    let smart = collections::smart(tx, &named).await?;
+    named.retain(|id| !smart.contains(id));
     Ok((!named.is_empty()).then(|| Arc::new(rules.without(&named))))
 }
 
@@ -152,8 +153,8 @@ pub async fn matching(
     }
     // Compiled rules may still contain collections that were deleted.
     let ids: Vec<_> = matching.iter().cloned().collect();
-    let existing = collections::existing(tx, &ids).await?;
-    matching.retain(|id| existing.contains(id));
+    let smart = collections::smart(tx, &ids).await?;
+    matching.retain(|id| smart.contains(id));
     Ok(matching)
 }
 
