@@ -65,7 +65,9 @@ pub use rate::{Rate, Throttled};
 pub use reader::{Locales, Reader};
 pub use request::Retryable;
 pub use rule_entries::{ChildReason, EntryCounts, EntryKind, RuleEntry};
-pub use rules::{Combinator, Condition, Field, Group, Operand, Operator, Rule, RuleSet, Rules};
+pub use rules::{
+    Combinator, Condition, Field, Group, Operand, Operator, References, Rule, RuleSet, Rules,
+};
 pub use slug::{Handle, Slug};
 pub use sort::{Sort, SortBy};
 pub use text::{Text, TextField, Texts};

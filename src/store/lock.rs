@@ -485,7 +485,8 @@ impl Locked {
         }
     }
 
-    /// The collections whose rules reference this one, which must be locked.
+    /// The collections whose rules reference this one, which must be locked. Both the rules that a
+    /// list follows and the new ones that a job is evaluating count.
     ///
     /// # Errors
     /// If the rules are not locked, so that the transaction must start over; if the database fails.
@@ -496,14 +497,14 @@ impl Locked {
         let Some(version) = self.rules_version()? else {
             return Ok(Vec::new());
         };
-        let naming = rules::at(tx, version).await?.set.naming(id);
-        let naming: Vec<_> = naming.into_iter().collect();
+        let compiled = rules::at(tx, version).await?;
+        let mut naming = compiled.set.references().naming(id);
+        naming.extend(compiled.pending.naming(id));
+        let mut naming: Vec<_> = naming.into_iter().collect();
         // Compiled rules may still contain deleted collections.
-        let existing = collections::existing(tx, &naming).await?;
-        Ok(naming
-            .into_iter()
-            .filter(|it| existing.contains(it))
-            .collect())
+        let smart = collections::smart(tx, &naming).await?;
+        naming.retain(|it| smart.contains(it));
+        Ok(naming)
     }
 
     /// The version of the rules, or `None` if nothing was ever written in the tenant. Fails if the

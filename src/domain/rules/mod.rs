@@ -7,6 +7,7 @@ pub mod explain;
 mod index;
 pub mod matcher;
 mod predicate;
+pub mod references;
 pub mod set;
 #[cfg(test)]
 mod tests;
@@ -15,5 +16,6 @@ pub mod tree;
 pub use condition::{Condition, Field, Operand, Operator};
 pub use explain::{Explained, Explanation, explain};
 pub use matcher::Matcher;
+pub use references::References;
 pub use set::RuleSet;
 pub use tree::{Combinator, Group, Rule, Rules, Warning, hash_of_none};

@@ -13,6 +13,7 @@ use super::{
     index::{Id, Index},
     matcher::Matcher,
     predicate::text,
+    references::References,
     tree::Rules,
 };
 
@@ -120,8 +121,15 @@ impl RuleSet {
         self.index.has_ages()
     }
 
-    /// The references between collections, as pairs of the referenced collection and the one whose
-    /// rules reference it.
+    /// The references between the collections.
+    pub fn references(&self) -> References {
+        let links = self.links();
+        links
+            .map(|(named, naming)| (named, naming.clone()))
+            .collect()
+    }
+
+    /// Pairs of a referenced collection and one whose rules reference it.
     fn links(&self) -> impl Iterator<Item = (CollectionId, &CollectionId)> {
         let values = self.index.by_value(&Field::Collection);
         values.flat_map(|(value, ids)| {
@@ -134,37 +142,6 @@ impl RuleSet {
     /// The collections that rules reference.
     pub fn named(&self) -> BTreeSet<CollectionId> {
         self.links().map(|(named, _)| named).collect()
-    }
-
-    /// The collections whose rules reference this one.
-    pub fn naming(&self, id: &CollectionId) -> BTreeSet<CollectionId> {
-        let links = self.links().filter(|(named, _)| named == id);
-        links.map(|(_, naming)| naming.clone()).collect()
-    }
-
-    /// The length of the longest chain of references that includes the collection, as the number of
-    /// references. `None` if there is a cycle.
-    pub fn chain(&self, id: &CollectionId) -> Option<usize> {
-        let links: BTreeSet<_> = self.links().collect();
-        let steps = |up: bool| {
-            let mut at = BTreeSet::from([id.clone()]);
-            for steps in 0..=links.len() {
-                let next = links.iter().filter_map(|(named, naming)| {
-                    let (from, to) = if up {
-                        (named, *naming)
-                    } else {
-                        (*naming, named)
-                    };
-                    at.contains(from).then(|| to.clone())
-                });
-                at = next.collect();
-                if at.is_empty() {
-                    return Some(steps);
-                }
-            }
-            None
-        };
-        Some(steps(true)? + steps(false)?)
     }
 
     /// When the passage of time next changes the result of a condition for a product, if the

@@ -118,9 +118,8 @@ impl Locked {
         let mut linked = BTreeSet::new();
         for (id, rules) in &others {
             names::check_there(tx, rules).await?;
-            let mut set = before.set.clone();
-            set.insert(id.clone(), rules);
-            names::check_chain(&set, id, rules, tx.session().rule_limits.chain)?;
+            let max = tx.session().rule_limits.chain;
+            names::check_chain(tx, &before, (id, rules), max).await?;
             linked.extend(rules.named_ids());
         }
         self.mark_named(tx, linked).await?;

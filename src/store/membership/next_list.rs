@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Kind, Mutation, ProductId, Result,
-        RulesState, Timestamp,
+        ChildId, ChildType, Collection, CollectionId, Mutation, ProductId, Result, RulesState,
+        Timestamp,
     },
     store::{
         children::{self, Children, Lists, MAX_MOVED, Target, directory::Directory},
@@ -35,7 +35,7 @@ use crate::{
         lock::{LockSet, Locked},
         lock_entry::{EvaluationScope, Mutated},
         rules::{
-            self, due,
+            due,
             entries::{self, Named},
             evaluations::{self, Evaluation},
             keys::{self, Member},
@@ -533,7 +533,7 @@ impl Locked {
         let max = tx.session().rule_limits.products;
         let followed = differences.filter(|it| it.len() <= max);
         if followed.is_none() {
-            for naming in self.all_naming(tx, id).await? {
+            for naming in self.locked_naming(tx, id).await? {
                 self.entry(&naming)?.follow = Some(EvaluationScope::Later(total));
             }
         }
@@ -541,31 +541,16 @@ impl Locked {
         Ok(())
     }
 
-    /// The collections whose rules reference this one, also those whose rules do that are still
-    /// being evaluated. They are locked.
-    async fn all_naming(&self, tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
-        if !self.is_named(id) {
-            return Ok(Vec::new());
-        }
-        let mut all: BTreeSet<_> = self.naming(tx, id).await?.into_iter().collect();
-        if let Some(version) = self.rules_version()? {
-            let evaluating = rules::at(tx, version).await?.evaluating.clone();
-            let evaluating: Vec<_> = evaluating.into_iter().collect();
-            for other in collections::get_many(tx, &evaluating).await? {
-                if let Kind::Smart { rules } = &other.kind
-                    && rules.named_ids().any(|named| named == *id)
-                {
-                    all.insert(other.id);
-                }
-            }
-        }
-        if all.iter().any(|id| self.get(id).is_none()) {
+    /// The collections whose rules reference this one, locked.
+    async fn locked_naming(&self, tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
+        let naming = self.naming(tx, id).await?;
+        if naming.iter().any(|id| self.get(id).is_none()) {
             return Err(needs_more_locks(LockSet {
-                collections: all,
+                collections: naming.into_iter().collect(),
                 ..LockSet::of_rules(id)
             }));
         }
-        Ok(all.into_iter().collect())
+        Ok(naming)
     }
 }
 

@@ -49,13 +49,17 @@ impl Compiled {
             column,
         };
         let id = CollectionId::trusted(&*changed.id);
+        let rules = changed.rules.as_deref();
+        let kind = decode::kind(cell("rules"), changed.smart, rules)?;
+        self.pending.remove(&id);
         let (kind, sort) = if let Some(evaluation) = evaluation {
             self.evaluating.insert(id.clone());
+            if let Kind::Smart { rules } = &kind {
+                self.pending.put(&id, rules);
+            }
             (evaluation.kind, evaluation.sort)
         } else {
             self.evaluating.remove(&id);
-            let rules = changed.rules.as_deref();
-            let kind = decode::kind(cell("rules"), changed.smart, rules)?;
             (kind, decode::sort(cell("sort"), &changed.sort)?)
         };
         match kind {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::domain::{CollectionId, Facts, RuleSet, Sort, TenantId};
+use crate::domain::{CollectionId, Facts, References, RuleSet, Sort, TenantId};
 
 /// The capacity of the cache, in smart collections over all tenants.
 const MAX_COLLECTIONS: u64 = 1_000_000;
@@ -20,6 +20,8 @@ pub struct Compiled {
     pub(in crate::store) sorts: HashMap<CollectionId, Sort>,
     /// Collections whose new rules a job is still evaluating. `set` has their old rules.
     pub(in crate::store) evaluating: HashSet<CollectionId>,
+    /// The references in these new rules.
+    pub(in crate::store) pending: References,
 }
 
 /// The cache, by tenant. Clones share the same cache.
@@ -67,6 +69,7 @@ impl Compiled {
             rest.set.remove(id);
             rest.sorts.remove(id);
             rest.evaluating.remove(id);
+            rest.pending.remove(id);
         }
         rest
     }

@@ -170,22 +170,37 @@ pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
     })
 }
 
-/// Checks that a collection's references form no cycle and no chain longer than `max`. `set` must
-/// already contain its new rules.
+/// Checks that the references in new rules of a collection form no cycle and no chain longer than
+/// `max` with those of the other collections, `others`.
 ///
 /// # Errors
-/// With one violation per reference.
-pub(in crate::store) fn check_chain(
-    set: &RuleSet,
-    id: &CollectionId,
-    rules: &Rules,
+/// With one violation per reference; if the database fails.
+pub(in crate::store) async fn check_chain(
+    tx: &Tx,
+    others: &Compiled,
+    (id, rules): (&CollectionId, &Rules),
     max: usize,
 ) -> Result<()> {
-    let cycle = "the rules would create a dependency cycle";
-    let constraint = match set.chain(id) {
-        None => Constraint::Forbidden(cycle),
-        Some(depth) if depth > max => Constraint::TooDeep { depth, max },
-        Some(_) => return Ok(()),
+    // While a job evaluates new rules of a collection, its list follows the old ones.
+    let (mut followed, mut written) = (others.set.references(), others.pending.clone());
+    let mut naming = followed.all_naming();
+    naming.extend(written.all_naming());
+    let smart = collections::smart(tx, &naming.into_iter().collect::<Vec<_>>()).await?;
+    followed.retain(|other| other != id && smart.contains(other));
+    written.retain(|other| smart.contains(other));
+    written.put(id, rules);
+    let mut all = followed.clone();
+    all.extend(&written);
+    followed.retain(|other| !others.evaluating.contains(other));
+    written.extend(&followed);
+    let constraint = match (written.chain(id), all.chain(id)) {
+        (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
+        (Some(depth), _) if depth > max => Constraint::TooDeep { depth, max },
+        (Some(_), None) => Constraint::Forbidden(
+            "the rules would create a dependency cycle until a job has evaluated the new rules of \
+             other collections",
+        ),
+        (Some(_), Some(_)) => return Ok(()),
     };
     refuse(&rules.named(), |_| Some(constraint.clone()))
 }
