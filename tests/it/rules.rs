@@ -168,6 +168,8 @@ impl Test {
 #[derive(Clone, Debug, Default)]
 struct Model {
     test: Option<Test>,
+    /// What the list follows: not yet `test` while a job evaluates it.
+    followed: Option<Test>,
     sort: Option<Sort>,
     includes: BTreeSet<String>,
     /// The included products that were deleted, and not registered since.
@@ -258,6 +260,8 @@ enum Step {
     Move(u8, usize, usize, usize),
     Kind(u8, Option<Test>, bool),
     DeleteCollection(u8),
+    /// Creates a manual collection, if there is none.
+    Manual(u8),
     /// For a manual collection: the products to append, those to remove, and whether the list is
     /// replaced instead.
     List(u8, Vec<u8>, Vec<u8>, bool),
@@ -284,16 +288,16 @@ fn any_item() -> impl Strategy<Value = Item> {
 
 fn any_test() -> impl Strategy<Value = Test> {
     prop_oneof![
-        (0u8..3).prop_map(Test::Kind),
-        (0u8..3).prop_map(Test::NotKind),
-        (0u8..4).prop_map(Test::Tag),
-        (-1i64..12).prop_map(Test::Below),
-        (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Either(a, b)),
-        (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Both(a, b)),
-        (0u8..5).prop_map(Test::Newer),
-        (0u8..5).prop_map(Test::Older),
-        (0..COLLECTIONS).prop_map(Test::In),
-        (0..COLLECTIONS).prop_map(Test::NotIn),
+        1 => (0u8..3).prop_map(Test::Kind),
+        1 => (0u8..3).prop_map(Test::NotKind),
+        1 => (0u8..4).prop_map(Test::Tag),
+        1 => (-1i64..12).prop_map(Test::Below),
+        1 => (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Either(a, b)),
+        1 => (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Both(a, b)),
+        1 => (0u8..5).prop_map(Test::Newer),
+        1 => (0u8..5).prop_map(Test::Older),
+        2 => (0..COLLECTIONS).prop_map(Test::In),
+        2 => (0..COLLECTIONS).prop_map(Test::NotIn),
     ]
 }
 
@@ -333,6 +337,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (collection(), prop::option::of(any_test()), any::<bool>())
             .prop_map(|(c, test, keep)| Step::Kind(c, test, keep)),
         1 => collection().prop_map(Step::DeleteCollection),
+        1 => collection().prop_map(Step::Manual),
         4 => (collection(), products(), products(), any::<bool>())
             .prop_map(|(c, add, remove, replace)| Step::List(c, add, remove, replace)),
     ]
@@ -474,7 +479,19 @@ impl World {
         while self.service.do_job("test").await.unwrap() {}
     }
 
+    /// Updates what the models know of rules that were evaluated.
+    async fn recall_followed(&mut self) {
+        for number in self.models.keys().copied().collect::<Vec<_>>() {
+            let state = self.get(&collection_id(number)).await.rules_state;
+            let model = self.models.get_mut(&number).unwrap();
+            if state == RulesState::Current {
+                model.followed = model.test.clone();
+            }
+        }
+    }
+
     async fn take(&mut self, step: &Step) {
+        self.recall_followed().await;
         match step {
             Step::Put(items) => {
                 let items: BTreeMap<_, _> = items.iter().cloned().collect();
@@ -534,6 +551,13 @@ impl World {
                     self.execute(delete).await.unwrap();
                 }
             }
+            Step::Manual(number) => {
+                if !self.models.contains_key(number) {
+                    let create = creation(collection_id(*number), Kind::Manual);
+                    self.execute(create).await.unwrap();
+                    self.models.insert(*number, Model::default());
+                }
+            }
         }
         let (items, mut sets) = (&self.items, Sets::new());
         // Enough passes for the longest chain of references between collections.
@@ -548,20 +572,22 @@ impl World {
     }
 
     /// Whether a collection may have this test: the collection that it refers to exists and does
-    /// not depend on this one.
+    /// not depend on this one, neither by its test nor by what its list follows.
     fn may_have(&self, number: u8, test: &Test) -> bool {
-        let mut next = test.named();
-        if next.is_some_and(|named| !self.models.contains_key(&named)) {
+        let Some(named) = test.named() else {
+            return true;
+        };
+        if !self.models.contains_key(&named) {
             return false;
         }
-        while let Some(named) = next {
-            if named == number {
-                return false;
-            }
-            let test = self.models.get(&named).and_then(|it| it.test.as_ref());
-            next = test.and_then(Test::named);
+        let mut all = BTreeSet::from([named]);
+        for _ in 0..COLLECTIONS {
+            let models = all.iter().filter_map(|number| self.models.get(number));
+            let tests = models.flat_map(|it| [&it.test, &it.followed]).flatten();
+            let next: Vec<_> = tests.filter_map(Test::named).collect();
+            all.extend(next);
         }
-        true
+        !all.contains(&number)
     }
 
     async fn change_list(&mut self, number: u8, add: &[u8], remove: &[u8], replace: bool) {
@@ -752,6 +778,7 @@ impl World {
             let list = if keep { model.list.clone() } else { Vec::new() };
             *model = Model {
                 test: test.cloned(),
+                followed: model.followed.take(),
                 includes: match test {
                     Some(_) => list.iter().cloned().collect(),
                     None => BTreeSet::new(),
@@ -774,9 +801,9 @@ impl World {
         assert_eq!(self.execute(change).await.is_ok(), is_allowed);
     }
 
-    /// If the step moves a range, updates the model of its list to the actual one.
+    /// If the effect of the step depends on the list, updates the model of the list to the actual one.
     async fn recall(&mut self, step: &Step) {
-        if let Step::Move(number, ..) = step {
+        if let Step::Move(number, ..) | Step::Kind(number, ..) = step {
             let list = self.list(&collection_id(*number)).await;
             if let Some(model) = self.models.get_mut(number) {
                 model.list = list;
@@ -2076,5 +2103,87 @@ async fn concurrent_writes_of_products_and_referenced_lists_miss_none(
     for number in 0..4 {
         let problems = world.problems(&collection_id(number)).await;
         assert!(problems.is_empty(), "{number}: {problems:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_collection_does_not_follow_the_rules_of_a_deleted_one_with_its_id(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "again");
+    world.take(&Step::Rules(1, Test::Kind(1))).await;
+    for (number, test) in [(0, Test::In(1)), (2, Test::In(0)), (3, Test::Kind(1))] {
+        world.take(&Step::Rules(number, test)).await;
+    }
+    world.take(&Step::Put(vec![(0, item(1, 1))])).await;
+    world.compare().await.unwrap();
+    for number in [0, 3] {
+        world.take(&Step::DeleteCollection(number)).await;
+        world.take(&Step::Manual(number)).await;
+    }
+    world.take(&Step::Put(vec![(1, item(1, 1))])).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(0)).await, [""; 0]);
+    assert_eq!(world.list(&collection_id(3)).await, [""; 0]);
+    // This was a cycle as long as collection 0 had rules.
+    world.take(&Step::Rules(1, Test::In(0))).await;
+    world.take(&Step::List(0, vec![1], Vec::new(), false)).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(1)).await, ["p01"]);
+    assert_eq!(world.list(&collection_id(2)).await, ["p01"]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn references_in_rules_that_a_job_evaluates_count(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let mut world = World::new(&config, store, "later");
+    let items = (0..6).map(|n| (n, item(n % 2, 1)));
+    world.take(&Step::Put(items.collect())).await;
+    for number in 0..3 {
+        world.take(&Step::Rules(number, Test::Kind(1))).await;
+    }
+    world.do_jobs().await;
+    let write = async |world: &World, number: u8, test: Test| {
+        let changes = Changes {
+            rules: Change::Set(test.rules()),
+            ..Changes::default()
+        };
+        let updated = world.execute(update(collection_id(number), changes)).await;
+        updated.map_err(|error| error.violations[0].constraint.to_string())
+    };
+    let cycle = "the rules would create a dependency cycle";
+    let cycle_for_now =
+        format!("{cycle} until a job has evaluated the new rules of other collections");
+
+    write(&world, 0, Test::In(1)).await.unwrap();
+    let delete = DeleteCollection {
+        id: collection_id(1),
+        force: false,
+        etag: None,
+        retry: None,
+    };
+    for is_evaluated in [false, true] {
+        let error = write(&world, 1, Test::NotIn(0)).await.unwrap_err();
+        assert!(error.ends_with(cycle), "{is_evaluated}: {error}");
+        let error = world.execute(delete.clone()).await.unwrap_err();
+        assert_eq!(error.reason, Reason::NamedByRules, "{is_evaluated}");
+        world.do_jobs().await;
+    }
+
+    // The list of collection 0 still follows its old rules.
+    write(&world, 0, Test::Kind(0)).await.unwrap();
+    let error = write(&world, 1, Test::NotIn(0)).await.unwrap_err();
+    assert!(error.ends_with(&cycle_for_now), "{error}");
+    world.do_jobs().await;
+    write(&world, 1, Test::NotIn(0)).await.unwrap();
+    world.do_jobs().await;
+    assert_eq!(world.list(&collection_id(1)).await, ["p01", "p03", "p05"]);
+    for number in 0..3 {
+        assert!(world.problems(&collection_id(number)).await.is_empty());
     }
 }
