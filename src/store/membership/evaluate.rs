@@ -78,16 +78,25 @@ impl Locked {
         let version = version_after(version.unwrap_or_default(), tx.now);
         rules::stamp(tx, version, &ids).await?;
         let mut all_changes = MembershipChanges::new();
+        let mut done = Vec::new();
         for (id, scope) in changed {
+            let keeps_rules = matches!(scope, EvaluationScope::Named(_));
             let list = self.follow_rules_of(tx, &id, scope).await?;
+            if !keeps_rules && self.entry(&id)?.now.rules_state == RulesState::Current {
+                done.push(id.clone());
+            }
             if self.is_named(&id) {
                 all_changes.insert(id, list);
             }
         }
-        match before {
-            Some(before) => self.follow(tx, &before, Vec::new(), all_changes).await,
-            None => Ok(()),
-        }
+        let Some(before) = before else { return Ok(()) };
+        // The lists of these follow their new rules and sort orders already. `before` has the old
+        // ones.
+        let mut before = before.without(&done);
+        // Whoever finds these rules in memory reads all others again.
+        before.version = 0;
+        self.follow(tx, &Arc::new(before), Vec::new(), all_changes)
+            .await
     }
 
     /// Checks the references to other collections in rules that changed, and marks the referenced
