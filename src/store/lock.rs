@@ -535,8 +535,17 @@ impl Locked {
         }
     }
 
-    /// Whether this is a locked smart collection.
-    pub(super) fn is_smart(&self, id: &CollectionId) -> bool {
+    /// Whether a locked collection was smart before this unit and still is, so that compiled rules
+    /// may be its rules: otherwise they can only have those of a deleted collection with its id.
+    /// `None` if it is not locked.
+    pub(super) fn is_still_smart(&self, id: &CollectionId) -> Option<bool> {
+        match self.collections.get(id) {
+            Some(entry) => Some(entry.is_still_smart()),
+            None => self.linked.get(id).map(|it| it.head.smart),
+        }
+    }
+
+    fn is_smart(&self, id: &CollectionId) -> bool {
         match self.collections.get(id) {
             Some(entry) => entry.now.kind.is_smart(),
             None => self.linked.get(id).is_some_and(|it| it.head.smart),

@@ -85,6 +85,12 @@ impl Entry {
         }
     }
 
+    /// Whether it was smart before and still is.
+    pub(super) fn is_still_smart(&self) -> bool {
+        let before = self.before.as_ref().unwrap_or(&self.now);
+        self.version.is_some() && before.kind.is_smart() && self.now.kind.is_smart()
+    }
+
     /// Whether its kind or its rules changed.
     pub(super) fn has_other_kind(&self) -> bool {
         match &self.before {

@@ -660,8 +660,14 @@ fn chains_are_measured_and_cycles_are_detected() {
     let (last, circle) = link(8, 3);
     references.put(&last, &circle);
     assert_eq!(references.chain(&last), None);
+    // One that is not in the cycle, but leads into it.
+    references.extend([(id(5), id(20))]);
+    assert_eq!(references.chain(&id(20)), None);
     references.put(&last, &link(8, 9).1);
     assert_eq!(references.chain(&last), Some(9));
+    // Two paths of different lengths.
+    references.extend([(id(9), id(0))]);
+    assert_eq!(references.chain(&id(0)), Some(9));
 }
 
 #[test]

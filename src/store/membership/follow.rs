@@ -106,8 +106,8 @@ impl Locked {
                 .collect();
             jobs::recheck(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
-        let is_smart = |id: &CollectionId| self.is_smart(id);
-        let compiled = &match names::without_deleted(tx, compiled, is_smart).await? {
+        let is_still_smart = |id: &CollectionId| self.is_still_smart(id);
+        let compiled = &match names::without_deleted(tx, compiled, is_still_smart).await? {
             Some(rest) => {
                 tx.cache_rules_after_commit(Arc::clone(&rest));
                 rest
@@ -320,7 +320,7 @@ impl Locked {
         let mut steps = Steps::new();
         for (collection, children) in lists {
             // The collection may have become manual since, or may be deleted.
-            if !compiled.set.contains(collection) || !self.exists(collection) {
+            if !compiled.set.contains(collection) || self.is_still_smart(collection) != Some(true) {
                 continue;
             }
             for child in children {
@@ -341,7 +341,7 @@ impl Locked {
             .await
     }
 
-    /// Locks the collections whose lists change. Steps of collections that no longer exist are
+    /// Locks the collections whose lists change. Steps of collections that are not smart any more are
     /// dropped.
     async fn lock_lists(&mut self, tx: &Tx, steps: &mut Steps, rules: &Compiled) -> Result<()> {
         let mut wanted: Vec<_> = steps.keys().map(|(id, _)| id.clone()).collect();
@@ -377,13 +377,27 @@ impl Locked {
                 }));
             }
         }
-        // These were deleted in the meantime; they may exist again as manual collections. They are
-        // removed from the cached rules, so that they are not found again.
-        wanted.retain(|id| !self.is_smart(id));
-        if !wanted.is_empty() {
-            tx.cache_rules_after_commit(rules.without(&wanted).into());
-            steps.retain(|(id, _), _| !wanted.contains(id));
+        // The others were deleted, and may exist again. They are removed from the cached rules, so
+        // that they are not found again.
+        let gone: Vec<_> = wanted
+            .iter()
+            .filter(|id| self.is_still_smart(id) != Some(true))
+            .cloned()
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
         }
+        let names = rules.set.named();
+        if gone.iter().any(|id| names.contains(id)) {
+            // Deleted a moment ago: steps of collections that reference it may depend on it.
+            return Err(needs_more_locks(LockSet {
+                rules: RuleLock::Shared,
+                linked: wanted.into_iter().collect(),
+                ..LockSet::default()
+            }));
+        }
+        tx.cache_rules_after_commit(rules.without(&gone).into());
+        steps.retain(|(id, _), _| !gone.contains(id));
         Ok(())
     }
 

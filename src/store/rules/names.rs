@@ -10,8 +10,8 @@ use std::{
 use super::{entries::NamedFor, keys, memory::Compiled};
 use crate::{
     domain::{
-        ChildType, CollectionId, Constraint, Facts, FieldPath, Needs, Product, ProductId, Result,
-        RuleSet, Rules, Timestamp, Violations, field::RulePart,
+        ChildType, CollectionId, Constraint, Facts, FieldPath, Needs, Product, ProductId,
+        References, Result, RuleSet, Rules, Timestamp, Violations, field::RulePart,
     },
     store::{children, collections, tx::Tx},
 };
@@ -93,23 +93,29 @@ impl Memberships {
 }
 
 /// `rules` without the collections that other rules reference but that are not smart any more:
-/// compiled rules contain a deleted collection for a while, also if it exists again as a manual
-/// one, and must not decide which products it contains. Returns `None` if there are none, so
-/// `rules` can be used as it is. `is_smart` returns true for collections that are known to be
-/// smart, which are not looked up.
+/// compiled rules contain a deleted collection for a while, also if it exists again, and must not
+/// decide which products it contains. Returns `None` if there are none, so `rules` can be used as
+/// it is. `is_still_smart` returns what is known; other collections are looked up.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn without_deleted(
     tx: &Tx,
     rules: &Compiled,
-    is_smart: impl Fn(&CollectionId) -> bool,
+    is_still_smart: impl Fn(&CollectionId) -> Option<bool>,
 ) -> Result<Option<Arc<Compiled>>> {
-    let asked = |id: &CollectionId| rules.set.contains(id) && !is_smart(id);
-    let mut named: Vec<_> = rules.set.named().into_iter().filter(asked).collect();
-    let smart = collections::smart(tx, &named).await?;
-    named.retain(|id| !smart.contains(id));
-    Ok((!named.is_empty()).then(|| Arc::new(rules.without(&named))))
+    let (mut gone, mut asked) = (Vec::new(), Vec::new());
+    let named = rules.set.named().into_iter();
+    for id in named.filter(|id| rules.set.contains(id)) {
+        match is_still_smart(&id) {
+            Some(true) => {}
+            Some(false) => gone.push(id),
+            None => asked.push(id),
+        }
+    }
+    let smart = collections::smart(tx, &asked).await?;
+    gone.extend(asked.into_iter().filter(|id| !smart.contains(id)));
+    Ok((!gone.is_empty()).then(|| Arc::new(rules.without(&gone))))
 }
 
 /// The collections that a product belongs to at the time `now`: by their rules, by their rule
@@ -124,7 +130,7 @@ pub async fn matching(
     now: Timestamp,
     named: &HashMap<CollectionId, NamedFor>,
 ) -> Result<BTreeSet<CollectionId>> {
-    let rest = without_deleted(tx, rules, |_| false).await?;
+    let rest = without_deleted(tx, rules, |_| None).await?;
     let rules = rest.as_deref().unwrap_or(rules);
     let only = std::slice::from_ref(&product.id);
     let mut facts = Memberships::of(tx, &rules.set, only)
@@ -183,16 +189,23 @@ pub(in crate::store) async fn check_chain(
 ) -> Result<()> {
     // While a job evaluates new rules of a collection, its list follows the old ones.
     let (mut followed, mut written) = (others.set.references(), others.pending.clone());
-    let mut naming = followed.all_naming();
-    naming.extend(written.all_naming());
-    let smart = collections::smart(tx, &naming.into_iter().collect::<Vec<_>>()).await?;
+    let naming: BTreeSet<_> = followed.all_naming().chain(written.all_naming()).collect();
+    let naming: Vec<_> = naming.into_iter().cloned().collect();
+    let smart = collections::smart(tx, &naming).await?;
     followed.retain(|other| other != id && smart.contains(other));
     written.retain(|other| smart.contains(other));
     written.put(id, rules);
-    let mut all = followed.clone();
-    all.extend(&written);
+    let with = |it: &References, others: &References| {
+        let others = others
+            .iter()
+            .map(|(named, naming)| (named.clone(), naming.clone()));
+        let mut both = it.clone();
+        both.extend(others);
+        both
+    };
+    let all = with(&written, &followed);
     followed.retain(|other| !others.evaluating.contains(other));
-    written.extend(&followed);
+    let written = with(&written, &followed);
     let constraint = match (written.chain(id), all.chain(id)) {
         (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
         (Some(depth), _) if depth > max => Constraint::TooDeep { depth, max },
