@@ -248,6 +248,8 @@ enum Step {
     Put(Vec<(u8, Item)>),
     Delete(Vec<u8>),
     Rules(u8, Test),
+    /// Writes the rules and the sort order together.
+    RulesAndSort(u8, Test, Option<Sort>),
     Sort(u8, Option<Sort>),
     Name {
         collection: u8,
@@ -327,6 +329,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => prop::collection::vec(product(), 1..4).prop_map(Step::Delete),
         3 => (collection(), any_test()).prop_map(|(c, test)| Step::Rules(c, test)),
         2 => (collection(), prop::option::of(any_sort())).prop_map(|(c, sort)| Step::Sort(c, sort)),
+        2 => (collection(), any_test(), prop::option::of(any_sort()))
+            .prop_map(|(c, test, sort)| Step::RulesAndSort(c, test, sort)),
         5 => (collection(), kind, add, products(), any::<bool>()).prop_map(
             |(collection, kind, add, remove, replace)| Step::Name {
                 collection, kind, add, remove, replace
@@ -522,7 +526,10 @@ impl World {
                     }
                 }
             }
-            Step::Rules(number, test) => self.write_rules(*number, test).await,
+            Step::Rules(number, test) => self.write_rules(*number, test, None).await,
+            Step::RulesAndSort(number, test, sort) => {
+                self.write_rules(*number, test, Some(sort.as_ref())).await;
+            }
             Step::Sort(number, sort) => self.write_sort(*number, sort.as_ref()).await,
             Step::Name {
                 collection,
@@ -635,12 +642,15 @@ impl World {
         assert_eq!(self.execute(update).await.is_ok(), is_allowed);
     }
 
-    async fn write_rules(&mut self, number: u8, test: &Test) {
+    /// Writes rules, and a sort order if there is one.
+    async fn write_rules(&mut self, number: u8, test: &Test, sort: Option<Option<&Sort>>) {
         let (id, rules) = (collection_id(number), test.rules());
+        let new_sort = || sort.map_or(Change::Keep, |sort| Change::to(sort.cloned()));
         let may_have = self.may_have(number, test);
         match self.models.get(&number).map(|model| &model.test) {
             None => {
-                let create = creation(id, Kind::Smart { rules });
+                let mut create = creation(id, Kind::Smart { rules });
+                create.draft.changes.sort = new_sort();
                 assert_eq!(self.execute(create).await.is_ok(), may_have);
                 if !may_have {
                     return;
@@ -649,6 +659,7 @@ impl World {
             Some(old) => {
                 let changes = Changes {
                     rules: Change::Set(rules),
+                    sort: new_sort(),
                     ..Changes::default()
                 };
                 // Rules that don't change are not checked again.
@@ -661,7 +672,11 @@ impl World {
                 }
             }
         }
-        self.models.entry(number).or_default().test = Some(test.clone());
+        let model = self.models.entry(number).or_default();
+        model.test = Some(test.clone());
+        if let Some(sort) = sort {
+            model.sort = sort.cloned();
+        }
     }
 
     async fn write_sort(&mut self, number: u8, sort: Option<&Sort>) {
@@ -2133,6 +2148,101 @@ async fn a_manual_collection_does_not_follow_the_rules_of_a_deleted_one_with_its
     world.compare().await.unwrap();
     assert_eq!(world.list(&collection_id(1)).await, ["p01"]);
     assert_eq!(world.list(&collection_id(2)).await, ["p01"]);
+}
+
+/// A product, of a kind, whose title and price sort it differently.
+fn sortable(kind: u8, title: u8, price: i64) -> Item {
+    Item {
+        title,
+        ..item(kind, price)
+    }
+}
+
+fn by(by: SortBy) -> Sort {
+    Sort {
+        by,
+        descending: false,
+        out_of_stock_last: false,
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_and_sort_order_of_a_referenced_collection_change_together(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(Flags::default(), all_by_jobs())] flags: Flags,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let mut world = World::new(&config, store, "both");
+    let price = by(SortBy::Price {
+        currency: "EUR".into(),
+    });
+    let items = (0..4).map(|n| (n, sortable(n / 3, n, i64::from(9 - n))));
+    world.take(&Step::Put(items.collect())).await;
+    let title = Step::RulesAndSort(0, Test::Kind(1), Some(by(SortBy::Title)));
+    for step in [title, Step::Rules(1, Test::In(0))] {
+        world.take(&step).await;
+        world.do_jobs().await;
+        world.compare().await.unwrap();
+    }
+    let both = Step::RulesAndSort(0, Test::Kind(0), Some(price));
+    world.take(&both).await;
+    world.do_jobs().await;
+    world.recall_chains().await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(0)).await, ["p02", "p01", "p00"]);
+}
+
+/// The compiled rules in memory have a cycle, of which one part is that of a deleted collection.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smart_collection_does_not_follow_the_rules_of_a_deleted_one_with_its_id(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "again");
+    world
+        .take(&Step::Put(vec![(0, item(1, 1)), (1, item(0, 1))]))
+        .await;
+    for step in [
+        Step::Rules(1, Test::Kind(2)),
+        Step::RulesAndSort(0, Test::NotIn(1), Some(by(SortBy::Title))),
+        Step::Put(vec![(2, sortable(0, 3, 7)), (3, sortable(0, 4, 6))]),
+        Step::DeleteCollection(0),
+        Step::Manual(0),
+        Step::Rules(1, Test::In(0)),
+        Step::Kind(0, Some(Test::Kind(0)), false),
+        Step::Put(vec![(3, item(1, 1))]),
+    ] {
+        world.take(&step).await;
+        world.compare().await.unwrap();
+    }
+    assert_eq!(world.list(&collection_id(1)).await, ["p01", "p02"]);
+}
+
+/// Jobs that follow products find the lists in compiled rules that still have deleted collections.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_does_not_change_a_manual_collection_with_the_id_of_a_deleted_smart_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let mut world = World::new(&config, store, "follow");
+    let rules = (0..3).map(|number| Step::Rules(number, Test::Kind(1)));
+    let steps = [
+        Step::Put(vec![(0, item(1, 1))]),
+        Step::DeleteCollection(0),
+        Step::Manual(0),
+        Step::List(0, vec![5], Vec::new(), false),
+        Step::Put(vec![(1, item(1, 1)), (5, item(0, 1))]),
+        Step::Put(vec![(2, item(1, 1)), (5, item(0, 2))]),
+    ];
+    for step in rules.chain(steps) {
+        world.take(&step).await;
+        world.do_jobs().await;
+        world.compare().await.unwrap();
+    }
+    assert_eq!(world.list(&collection_id(0)).await, ["p05"]);
 }
 
 #[rstest]
