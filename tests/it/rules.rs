@@ -2245,6 +2245,45 @@ async fn a_job_does_not_change_a_manual_collection_with_the_id_of_a_deleted_smar
     assert_eq!(world.list(&collection_id(0)).await, ["p05"]);
 }
 
+/// A collection that becomes smart has only its includes, one of which is deleted, registered again,
+/// and no include any more, all before a job evaluates the rules.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn includes_count_as_members_only_once_they_are_in_the_list(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let mut world = World::new(&config, store, "kept");
+    for step in [
+        Step::Put((0..4).map(|n| (n, item(0, 1))).collect()),
+        Step::Manual(0),
+        Step::List(0, vec![1, 2], Vec::new(), false),
+        Step::Rules(1, Test::In(0)),
+    ] {
+        world.take(&step).await;
+        world.do_jobs().await;
+        world.compare().await.unwrap();
+    }
+    let no_include = Step::Name {
+        collection: 0,
+        kind: EntryKind::Include,
+        add: Vec::new(),
+        remove: vec![1],
+        replace: false,
+    };
+    for step in [
+        Step::Kind(0, Some(Test::Kind(1)), true),
+        Step::Delete(vec![1]),
+        Step::Put(vec![(1, item(0, 1))]),
+        no_include,
+    ] {
+        world.take(&step).await;
+    }
+    world.do_jobs().await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(1)).await, ["p02"]);
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn references_in_rules_that_a_job_evaluates_count(

@@ -494,7 +494,9 @@ async fn steps(
     if !names.is_empty() {
         named = entries::of_products(tx, &ids).await?;
     }
-    for (collection, id) in reactivated.iter().filter(|(it, _)| names.contains(it)) {
+    // A list whose first rules a job evaluates gets its includes when the job is done.
+    let is_followed = |it: &CollectionId| names.contains(it) && rules.set.contains(it);
+    for (collection, id) in reactivated.iter().filter(|(it, _)| is_followed(it)) {
         let products = changed.iter_mut().filter(|it| it.product.id == *id);
         products.for_each(|it| it.after.set_member(collection, true));
     }
