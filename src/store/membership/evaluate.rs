@@ -85,11 +85,13 @@ impl Locked {
             if !keeps_rules && self.entry(&id)?.now.rules_state == RulesState::Current {
                 done.push(id.clone());
             }
-            if self.is_named(&id) {
+            if self.is_named(&id) && !list.is_empty() {
                 all_changes.insert(id, list);
             }
         }
-        let Some(before) = before else { return Ok(()) };
+        let Some(before) = before.filter(|_| !all_changes.is_empty()) else {
+            return Ok(());
+        };
         // The lists of these follow their new rules and sort orders already. `before` has the old
         // ones.
         let mut before = before.without(&done);
