@@ -97,14 +97,7 @@ pub(super) fn size() -> Expr {
 /// # Errors
 /// If the database fails.
 pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = named(tx, ids, |select| {
-        select.column(row::Column::Id.as_column_ref());
-    })?;
-    let found: Vec<String> = wanted::tuples(tx, &rows).await?;
-    Ok(found.into_iter().map(CollectionId::trusted).collect())
+    those(tx, ids, |_| {}).await
 }
 
 /// Those of the ids that belong to existing smart collections.
@@ -112,14 +105,24 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
 /// # Errors
 /// If the database fails.
 pub async fn smart(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
+    those(tx, ids, |select| {
+        select.and_where(Expr::col(row::Column::Smart.as_column_ref()));
+    })
+    .await
+}
+
+/// Those of the ids that belong to collections to which `narrow` limits the statement.
+async fn those(
+    tx: &Tx,
+    ids: &[CollectionId],
+    narrow: impl FnOnce(&mut SelectStatement),
+) -> Result<HashSet<CollectionId>> {
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
     let rows = named(tx, ids, |select| {
-        let smart = Expr::col(row::Column::Smart.as_column_ref());
-        select
-            .column(row::Column::Id.as_column_ref())
-            .and_where(smart);
+        select.column(row::Column::Id.as_column_ref());
+        narrow(select);
     })?;
     let found: Vec<String> = wanted::tuples(tx, &rows).await?;
     Ok(found.into_iter().map(CollectionId::trusted).collect())

@@ -28,13 +28,12 @@ impl References {
         self.0.retain(|naming, _| keep(naming));
     }
 
-    /// The references, as pairs of the referenced collection and the one whose rules reference it.
-    pub fn iter(&self) -> impl Iterator<Item = (&CollectionId, &CollectionId)> {
-        let of_one = |(naming, named)| {
-            let named: &BTreeSet<_> = named;
-            named.iter().map(move |named| (named, naming))
-        };
-        self.0.iter().flat_map(of_one)
+    /// Adds other references.
+    pub fn add(&mut self, others: &Self) {
+        for (naming, named) in &others.0 {
+            let all = self.0.entry(naming.clone()).or_default();
+            all.extend(named.iter().cloned());
+        }
     }
 
     /// The collections that reference others.
@@ -52,9 +51,11 @@ impl References {
     /// references. `None` if it is in a cycle or references lead from it into one.
     pub fn chain(&self, id: &CollectionId) -> Option<usize> {
         let (mut down, mut up) = (Next::new(), Next::new());
-        for (named, naming) in self.iter() {
-            down.entry(naming).or_default().push(named);
-            up.entry(named).or_default().push(naming);
+        for (naming, all) in &self.0 {
+            for named in all {
+                down.entry(naming).or_default().push(named);
+                up.entry(named).or_default().push(naming);
+            }
         }
         Some(longest(id, &down)? + longest(id, &up)?)
     }

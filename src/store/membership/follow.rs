@@ -354,6 +354,13 @@ impl Locked {
             let unlocked = wanted.iter().filter(|id| !locked.exists(id));
             unlocked.cloned().collect()
         };
+        let start_over = || {
+            needs_more_locks(LockSet {
+                rules: RuleLock::Shared,
+                linked: wanted.iter().cloned().collect(),
+                ..LockSet::default()
+            })
+        };
         let missing = unlocked(self);
         if !missing.is_empty() {
             let heads = match tx.session().engine {
@@ -370,11 +377,7 @@ impl Locked {
                 self.linked.insert(linked.head.id.clone(), linked);
             }
             if !collections::existing(tx, &unlocked(self)).await?.is_empty() {
-                return Err(needs_more_locks(LockSet {
-                    rules: RuleLock::Shared,
-                    linked: wanted.into_iter().collect(),
-                    ..LockSet::default()
-                }));
+                return Err(start_over());
             }
         }
         // The others were deleted, and may exist again. They are removed from the cached rules, so
@@ -390,11 +393,7 @@ impl Locked {
         let names = rules.set.named();
         if gone.iter().any(|id| names.contains(id)) {
             // Deleted a moment ago: steps of collections that reference it may depend on it.
-            return Err(needs_more_locks(LockSet {
-                rules: RuleLock::Shared,
-                linked: wanted.into_iter().collect(),
-                ..LockSet::default()
-            }));
+            return Err(start_over());
         }
         tx.cache_rules_after_commit(rules.without(&gone).into());
         steps.retain(|(id, _), _| !gone.contains(id));

@@ -10,8 +10,8 @@ use std::{
 use super::{entries::NamedFor, keys, memory::Compiled};
 use crate::{
     domain::{
-        ChildType, CollectionId, Constraint, Facts, FieldPath, Needs, Product, ProductId,
-        References, Result, RuleSet, Rules, Timestamp, Violations, field::RulePart,
+        ChildType, CollectionId, Constraint, Facts, FieldPath, Needs, Product, ProductId, Result,
+        RuleSet, Rules, Timestamp, Violations, field::RulePart,
     },
     store::{children, collections, tx::Tx},
 };
@@ -195,17 +195,10 @@ pub(in crate::store) async fn check_chain(
     followed.retain(|other| other != id && smart.contains(other));
     written.retain(|other| smart.contains(other));
     written.put(id, rules);
-    let with = |it: &References, others: &References| {
-        let others = others
-            .iter()
-            .map(|(named, naming)| (named.clone(), naming.clone()));
-        let mut both = it.clone();
-        both.extend(others);
-        both
-    };
-    let all = with(&written, &followed);
+    let mut all = written.clone();
+    all.add(&followed);
     followed.retain(|other| !others.evaluating.contains(other));
-    let written = with(&written, &followed);
+    written.add(&followed);
     let constraint = match (written.chain(id), all.chain(id)) {
         (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
         (Some(depth), _) if depth > max => Constraint::TooDeep { depth, max },
