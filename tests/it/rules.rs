@@ -816,6 +816,15 @@ impl World {
         assert_eq!(self.execute(change).await.is_ok(), is_allowed);
     }
 
+    /// Takes steps. After each, and its jobs, all lists are as in the models.
+    async fn take_all(&mut self, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            self.take(&step).await;
+            self.do_jobs().await;
+            self.compare().await.unwrap();
+        }
+    }
+
     /// If the effect of the step depends on the list, updates the model of the list to the actual one.
     async fn recall(&mut self, step: &Step) {
         if let Step::Move(number, ..) | Step::Kind(number, ..) = step {
@@ -2180,11 +2189,7 @@ async fn rules_and_sort_order_of_a_referenced_collection_change_together(
     let items = (0..4).map(|n| (n, sortable(n / 3, n, i64::from(9 - n))));
     world.take(&Step::Put(items.collect())).await;
     let title = Step::RulesAndSort(0, Test::Kind(1), Some(by(SortBy::Title)));
-    for step in [title, Step::Rules(1, Test::In(0))] {
-        world.take(&step).await;
-        world.do_jobs().await;
-        world.compare().await.unwrap();
-    }
+    world.take_all([title, Step::Rules(1, Test::In(0))]).await;
     let both = Step::RulesAndSort(0, Test::Kind(0), Some(price));
     world.take(&both).await;
     world.do_jobs().await;
@@ -2201,10 +2206,8 @@ async fn a_smart_collection_does_not_follow_the_rules_of_a_deleted_one_with_its_
 ) {
     let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
     let mut world = World::new(&config, store, "again");
-    world
-        .take(&Step::Put(vec![(0, item(1, 1)), (1, item(0, 1))]))
-        .await;
-    for step in [
+    let steps = [
+        Step::Put(vec![(0, item(1, 1)), (1, item(0, 1))]),
         Step::Rules(1, Test::Kind(2)),
         Step::RulesAndSort(0, Test::NotIn(1), Some(by(SortBy::Title))),
         Step::Put(vec![(2, sortable(0, 3, 7)), (3, sortable(0, 4, 6))]),
@@ -2213,10 +2216,8 @@ async fn a_smart_collection_does_not_follow_the_rules_of_a_deleted_one_with_its_
         Step::Rules(1, Test::In(0)),
         Step::Kind(0, Some(Test::Kind(0)), false),
         Step::Put(vec![(3, item(1, 1))]),
-    ] {
-        world.take(&step).await;
-        world.compare().await.unwrap();
-    }
+    ];
+    world.take_all(steps).await;
     assert_eq!(world.list(&collection_id(1)).await, ["p01", "p02"]);
 }
 
@@ -2237,11 +2238,7 @@ async fn a_job_does_not_change_a_manual_collection_with_the_id_of_a_deleted_smar
         Step::Put(vec![(1, item(1, 1)), (5, item(0, 1))]),
         Step::Put(vec![(2, item(1, 1)), (5, item(0, 2))]),
     ];
-    for step in rules.chain(steps) {
-        world.take(&step).await;
-        world.do_jobs().await;
-        world.compare().await.unwrap();
-    }
+    world.take_all(rules.chain(steps)).await;
     assert_eq!(world.list(&collection_id(0)).await, ["p05"]);
 }
 
@@ -2254,16 +2251,13 @@ async fn includes_count_as_members_only_once_they_are_in_the_list(
 ) {
     let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
     let mut world = World::new(&config, store, "kept");
-    for step in [
+    let steps = [
         Step::Put((0..4).map(|n| (n, item(0, 1))).collect()),
         Step::Manual(0),
         Step::List(0, vec![1, 2], Vec::new(), false),
         Step::Rules(1, Test::In(0)),
-    ] {
-        world.take(&step).await;
-        world.do_jobs().await;
-        world.compare().await.unwrap();
-    }
+    ];
+    world.take_all(steps).await;
     let no_include = Step::Name {
         collection: 0,
         kind: EntryKind::Include,
