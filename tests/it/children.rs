@@ -24,7 +24,7 @@ use endcap::{
 use futures::FutureExt as _;
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestCaseError, TestRunner},
+    test_runner::{TestCaseError, TestRunner},
 };
 
 use crate::{harness, postgres, product_ids::HOSTILE};
@@ -475,11 +475,7 @@ fn against_the_model(engine: Engine) {
     let store = runtime.block_on(new_store(engine, folder.path()));
     let caller = Caller::operator(TenantId::parse("", "test").unwrap());
     let writing = caller.writing().unwrap();
-    let mut runner = TestRunner::new(Config {
-        cases: 10_000,
-        source_file: Some(file!()),
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(harness::random_test(file!(), 3_000));
     let result = runner.run(&(rounds(), 1usize..6), |(rounds, target)| {
         let store = store.clone().with_segment_target(target);
         let checked = store.write_on(&writing, Mode::DryRun, &rounds, |tx, rounds| {
@@ -515,11 +511,7 @@ fn through_the_cache(engine: Engine) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = runtime.block_on(new_store(engine, folder.path()));
-    let mut runner = TestRunner::new(Config {
-        cases: 150,
-        source_file: Some(file!()),
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(harness::random_test(file!(), 150));
     let tenants = AtomicU64::new(0);
     let result = runner.run(&(rounds(), 1usize..6), |(rounds, target)| {
         let store = store.clone().with_segment_target(target);

@@ -55,6 +55,19 @@ pub(crate) fn rule_entries(
     }
 }
 
+/// Settings of the random test in this file. The environment variable `PROPTEST_CASES` replaces the
+/// number of cases.
+pub(crate) fn random_test(file: &'static str, cases: u32) -> proptest::test_runner::Config {
+    let config = proptest::test_runner::Config {
+        source_file: Some(file),
+        ..Default::default()
+    };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => proptest::test_runner::Config { cases, ..config },
+    }
+}
+
 /// The parts of the use cases with these settings, without a server, on their own database.
 pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, TempDir) {
     let folder = tempfile::tempdir().unwrap();

@@ -36,15 +36,12 @@ use futures::future::join_all;
 use proptest::{
     prelude::*,
     sample::select,
-    test_runner::{self as runner, TestCaseError, TestRunner},
+    test_runner::{TestCaseError, TestRunner},
 };
 use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::harness::{self, rule_entries};
-
-/// The environment variable for the number of sequences to try.
-const CASES: &str = "RULE_CASES";
 
 /// In seconds.
 const DAY: u64 = 86_400;
@@ -483,8 +480,15 @@ impl World {
         while self.service.do_job("test").await.unwrap() {}
     }
 
-    /// Updates what the models know of rules that were evaluated.
-    async fn recall_followed(&mut self) {
+    /// If the step may change what a list follows, or depends on it, updates what the models know of
+    /// rules that were evaluated.
+    async fn recall_followed(&mut self, step: &Step) {
+        if !matches!(
+            step,
+            Step::Rules(..) | Step::RulesAndSort(..) | Step::Sort(..) | Step::Kind(..)
+        ) {
+            return;
+        }
         for number in self.models.keys().copied().collect::<Vec<_>>() {
             let state = self.get(&collection_id(number)).await.rules_state;
             let model = self.models.get_mut(&number).unwrap();
@@ -495,7 +499,7 @@ impl World {
     }
 
     async fn take(&mut self, step: &Step) {
-        self.recall_followed().await;
+        self.recall_followed(step).await;
         match step {
             Step::Put(items) => {
                 let items: BTreeMap<_, _> = items.iter().cloned().collect();
@@ -869,17 +873,21 @@ impl World {
     }
 }
 
-/// How many sequences to try.
-fn cases(default: u32) -> u32 {
-    std::env::var(CASES).map_or(default, |cases| cases.parse().unwrap())
-}
-
 /// Settings with which jobs do almost everything.
 fn all_by_jobs() -> Flags {
     Flags {
         max_synchronous_products: Some("1".into()),
         max_synchronous_changes: Some("1".into()),
         ..Flags::default()
+    }
+}
+
+/// The store of another server on the same database.
+async fn second_server(engine: Engine, config: &Config, first: &Store) -> Store {
+    match engine {
+        // Only one process may use the file.
+        Sqlite => first.clone(),
+        Postgres => Store::connect(&config.database).await.unwrap(),
     }
 }
 
@@ -893,40 +901,41 @@ enum Jobs {
 }
 
 #[rstest]
-#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 400)]
-#[case::postgres(Postgres, Flags::default(), Jobs::Always, 120)]
-#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 300)]
-#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 40)]
-#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 300)]
+#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 200)]
+#[case::postgres(Postgres, Flags::default(), Jobs::Always, 60)]
+#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 100)]
+#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 25)]
+#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 200)]
 #[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 40)]
 fn lists_match_the_reference_model(
     #[case] engine: Engine,
     #[case] flags: Flags,
     #[case] jobs: Jobs,
-    #[case] default: u32,
+    #[case] cases: u32,
 ) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // Connections are returned to the pool at the end.
     let _entered = runtime.enter();
     let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &flags));
+    let second = runtime.block_on(second_server(engine, &config, &store));
     let by_jobs = flags.max_synchronous_products.is_some();
-    let mut runner = TestRunner::new(runner::Config {
-        cases: cases(default),
-        source_file: Some(file!()),
-        ..runner::Config::default()
-    });
+    let mut runner = TestRunner::new(harness::random_test(file!(), cases));
     let tenants = AtomicU64::new(0);
-    let steps = prop::collection::vec((any_step(), any::<bool>()), 5..40);
+    let steps = prop::collection::vec((any_step(), any::<bool>(), any::<bool>()), 5..40);
     let result = runner.run(&(steps, 1usize..6), |(steps, target)| {
         let number = tenants.fetch_add(1, Ordering::Relaxed);
-        let store = store.clone().with_segment_target(target);
+        let [store, second] = [&store, &second].map(|it| it.clone().with_segment_target(target));
         let mut world = World::new(&config, store, &format!("t{number}"));
+        let mut other_server = app::service(&config, second);
         runtime.block_on(async {
             for number in 0..COLLECTIONS - 1 {
                 let test = Test::Either(number, i64::from(number) * 4);
                 world.take(&Step::Rules(number, test)).await;
             }
-            for (step, do_jobs) in &steps {
+            for (step, do_jobs, on_other) in &steps {
+                if *on_other {
+                    std::mem::swap(&mut world.service, &mut other_server);
+                }
                 if jobs == Jobs::Always {
                     world.take(step).await;
                     world.do_jobs().await;
@@ -1400,11 +1409,7 @@ async fn concurrent_writes_of_products_and_rules_miss_no_product(
     const RULE_WRITERS: u8 = 2;
     const WRITES: u8 = 15;
     let (config, first, _folder) = harness::migrated(engine, &flags).await;
-    let second = match engine {
-        // Only one process may use the file.
-        Sqlite => first.clone(),
-        Postgres => Store::connect(&config.database).await.unwrap(),
-    };
+    let second = second_server(engine, &config, &first).await;
     let worlds = [first, second].map(|store| World::new(&config, store, "t"));
     let smart = |number: u8| {
         let rules = Test::Either(number, i64::from(number)).rules();
