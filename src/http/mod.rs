@@ -25,8 +25,8 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures::FutureExt as _;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{ACCEPT_ENCODING, CONNECTION},
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+    header::{ACCEPT_ENCODING, CONNECTION, VARY},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::{Layer as _, ServiceExt as _, service_fn, util::MapRequestLayer};
@@ -234,9 +234,12 @@ impl Api {
             accept_identity(request.headers_mut());
             let rest = self.compression.layer(self.rest.clone());
             let response = rest.oneshot(request).await;
-            return response
-                .unwrap_or_else(|never| match never {})
-                .map(Body::new);
+            let mut response = response.unwrap_or_else(|never| match never {});
+            // As the response that it stands for: the layer leaves out what has no body.
+            if response.status() == StatusCode::NOT_MODIFIED {
+                response.headers_mut().append(VARY, ACCEPT_ENCODING.into());
+            }
+            return response.map(Body::new);
         };
         if let Some(refused) = protocol::refuse_grpc(kind, &mut request) {
             return refused;

@@ -675,6 +675,7 @@ async fn etags_make_updates_deletes_and_reads_conditional(
         (same.status().as_u16(), &same.headers()["etag"]),
         (304, &etag)
     );
+    assert_eq!(same.headers()["vary"], "accept-encoding");
     let old = get(&server, &path).header("if-none-match", &second);
     assert_eq!(old.send().await.unwrap().status(), 200);
 

@@ -287,6 +287,7 @@ async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engi
         let (status, headers, body) = whole(response).await;
         assert_eq!((status, body), (304, Value::Null));
         assert_eq!(headers["etag"], tag);
+        assert_eq!(headers["vary"], "accept-encoding");
     }
     // A value that is not a read etag never matches.
     for other in ["*", "\"x\"", made.1["etag"].to_str().unwrap()] {
