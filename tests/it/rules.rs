@@ -901,12 +901,12 @@ enum Jobs {
 }
 
 #[rstest]
-#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 200)]
-#[case::postgres(Postgres, Flags::default(), Jobs::Always, 60)]
-#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 100)]
-#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 25)]
-#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 200)]
-#[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 40)]
+#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 120)]
+#[case::postgres(Postgres, Flags::default(), Jobs::Always, 40)]
+#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 60)]
+#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 20)]
+#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 120)]
+#[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 30)]
 fn lists_match_the_reference_model(
     #[case] engine: Engine,
     #[case] flags: Flags,
@@ -1566,7 +1566,7 @@ async fn evaluations_by_jobs_miss_no_concurrent_change(#[values(Sqlite, Postgres
 async fn evaluations_by_jobs_miss_no_concurrent_move_or_entry(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
-    const ROUNDS: u8 = 20;
+    const ROUNDS: u8 = 12;
     const PRODUCTS: u8 = 40;
     /// Lists in the order of moves, with changing entries, sorted, and with other products after
     /// each evaluation.
