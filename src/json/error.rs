@@ -84,15 +84,32 @@ pub(super) fn not_current(header: &str, tag: &str) -> Refused {
     }
 }
 
+/// What the library says of texts with a form of their own, and that form.
+const FORMS: [(&str, &str); 2] = [
+    (
+        "invalid field mask",
+        "invalid field mask (names in lowerCamelCase, with commas between them)",
+    ),
+    (
+        "failed to parse duration",
+        "must be a duration in seconds with an s, for example \"1.5s\"",
+    ),
+];
+
 /// The message of a JSON error. The library does not mention what is expected, so that is added: the
-/// form of field masks, an integer, and the names in an enum or a message, which is the `kind` of
-/// the invalid value.
+/// form of a text, an integer, and the names in an enum or a message, which is the `kind` of the
+/// invalid value.
 pub(super) fn problem(error: &serde_json::Error, kind: Option<&Kind>) -> String {
     let text = shorten(&error.to_string(), SHOWN);
-    let how = "invalid field mask (names in lowerCamelCase, with commas between them)";
-    let text = text.replace("invalid field mask", how);
+    let form = FORMS.iter().find(|(said, _)| text.starts_with(said));
+    let text = match form {
+        Some((said, form)) => text.replacen(said, form, 1),
+        None => text,
+    };
     match kind {
-        Some(Kind::Enum(kind)) if text.starts_with("unrecognized enum value") => {
+        Some(Kind::Enum(kind))
+            if text.starts_with("unrecognized enum value") || text.starts_with("invalid type") =>
+        {
             let values = kind.values().filter(|value| value.number() != 0);
             let names: Vec<_> = values.map(|value| value.name().to_owned()).collect();
             format!("{text}; the values are {}", names.join(", "))

@@ -17,6 +17,21 @@ pub(super) fn all(message: &MessageDescriptor) -> String {
     names.join(", ")
 }
 
+/// The names in the paths of a field mask as in JSON, which may be as in the proto.
+pub(super) fn in_json(mask: &str) -> String {
+    let mut all = String::with_capacity(mask.len());
+    let mut chars = mask.chars().peekable();
+    while let Some(char) = chars.next() {
+        match chars.peek().filter(|_| char == '_') {
+            Some(next) if next.is_ascii_lowercase() => {
+                all.extend(chars.next().map(|next| next.to_ascii_uppercase()));
+            }
+            _ => all.push(char),
+        }
+    }
+    all
+}
+
 /// The value of a string field; `None` if it is empty or there is no such field.
 pub(super) fn text(message: &DynamicMessage, name: &str) -> Option<String> {
     let value = message.get_field_by_name(name)?;

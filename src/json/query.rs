@@ -8,6 +8,8 @@ use super::{
     names,
 };
 
+const FIELD_MASK: &str = "google.protobuf.FieldMask";
+
 /// Sets the field at a path (`filter.ids`, `textMasks[pt-BR]`) to the given values. Several values
 /// need a repeated field.
 ///
@@ -133,6 +135,11 @@ fn json(kind: &Kind, text: &str) -> Json {
         text.parse().ok().map(Json::Bool)
     } else if kind.as_enum().is_some() {
         text.parse::<i32>().ok().map(Json::from)
+    } else if kind
+        .as_message()
+        .is_some_and(|it| it.full_name() == FIELD_MASK)
+    {
+        Some(names::in_json(text).into())
     } else {
         None
     };

@@ -145,6 +145,11 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
             "; the values are ACTIVE_YES, ACTIVE_NO, ACTIVE_INHERIT",
         ),
         (
+            r#"{"active": false}"#,
+            "collection.active",
+            "; the values are ACTIVE_YES, ACTIVE_NO, ACTIVE_INHERIT",
+        ),
+        (
             r#"{"texts": {"en": {"titel": ""}}}"#,
             "collection.texts.en",
             "; the fields are displayName, ",
@@ -182,6 +187,7 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
     assert!(error.to_string().len() < 5_000);
     for (query, told) in [
         ("nothing=1", "unknown parameter; known here are tenantId, "),
+        ("readMask=a__b", "names in lowerCamelCase"),
         ("filter.nothing=x", "; known here are displayNameContains, "),
         ("filter.kind=x", "; the values are COLLECTION_KIND_MANUAL, "),
         ("readMask=nothing", "must be one of internal_name, "),
@@ -190,6 +196,10 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         let (_, error) = status_and_body(send(&server, "GET", &target)).await;
         assert!(violations(&error)[0].1.contains(told), "{query}: {error}");
     }
+    let target = "/v1/collections/a?consistency.within=30d";
+    let (_, error) = status_and_body(send(&server, "GET", target)).await;
+    let told = violations(&error)[0].1;
+    assert!(told.starts_with("must be a duration in seconds"), "{error}");
     for (query, field) in [
         ("nothing=1", "nothing"),
         ("pageSize=many", "pageSize"),
@@ -199,7 +209,7 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         ("filter.nothing=x", "filter.nothing"),
         ("filter[x]=y", "filter[x]"),
         ("omitTotalSize=yes", "omitTotalSize"),
-        ("readMask=display_name", "readMask"),
+        ("readMask=internal__name", "readMask"),
     ] {
         let target = format!("/v1/collections?{query}");
         let (status, error) = status_and_body(send(&server, "GET", &target)).await;
@@ -228,16 +238,26 @@ async fn both_spellings_of_a_field_are_accepted(#[values(Sqlite, Postgres)] engi
         (200, &json!("N"))
     );
     for target in [
-        "/v1/collections?filter.display_name_contains=a&page_size=1&read_mask=id",
-        "/v1/collections?filter.displayNameContains=a&pageSize=1&readMask=id",
+        "/v1/collections?filter.display_name_contains=a&page_size=1&read_mask=id,internal_name",
+        "/v1/collections?filter.displayNameContains=a&pageSize=1&readMask=id,internalName",
     ] {
         let (_, page) = status_and_body(send(&server, "GET", target)).await;
+        let collection = json!({"id": "a", "internalName": "N"});
         assert_eq!(
             page,
-            json!({"collections": [{"id": "a"}], "totalSize": 1}),
+            json!({"collections": [collection], "totalSize": 1}),
             "{target}"
         );
     }
+    let target = "/v1/collections/a?update_mask=internal_name&text_masks[en]=seo_title";
+    let change = json!({"internalName": "M", "texts": {"en": {"seoTitle": "T"}}});
+    let (_, changed) = status_and_body(send(&server, "PATCH", target).json(&change)).await;
+    let changed = &changed["collection"];
+    assert_eq!(changed["internalName"], "M");
+    assert_eq!(
+        changed["texts"]["en"],
+        json!({"displayName": "A", "seoTitle": "T"})
+    );
 }
 
 #[rstest]
