@@ -44,6 +44,16 @@ impl Etag {
             .map(Self)
             .ok_or_else(|| malformed(field, value))
     }
+
+    /// Parses an etag, or takes it from a read etag.
+    ///
+    /// # Errors
+    /// If it does not have the form of this service's etags.
+    pub fn parse_any(field: &str, value: &str) -> Result<Self, Violation> {
+        let read = ReadEtag::parse(field, value).ok();
+        let version = read.and_then(|_| value.split('-').next());
+        Self::parse(field, version.unwrap_or(value))
+    }
 }
 
 impl fmt::Display for Etag {
@@ -225,6 +235,18 @@ mod tests {
         assert_eq!(Etag::parse("etag", &etag.to_string()), Ok(etag));
         for odd in ["", "-1", "+1", "g", "W/\"1\"", "ffffffffffffffffffff"] {
             assert!(Etag::parse("etag", odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_etag_is_taken_from_a_read_etag() {
+        let etag = Etag::of(255);
+        let read = ReadEtag::of(&CollectionId::trusted("a-b"), etag, true);
+        for either in [etag.to_string(), read.to_string()] {
+            assert_eq!(Etag::parse_any("at_least", &either), Ok(etag));
+        }
+        for odd in ["ff-", "ff-2-a", "-1-a", ""] {
+            assert!(Etag::parse_any("at_least", odd).is_err(), "{odd}");
         }
     }
 
