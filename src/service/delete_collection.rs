@@ -87,11 +87,13 @@ impl DeleteCollection {
         let Some(first) = naming.first().filter(|_| !self.force) else {
             return Ok(());
         };
-        let (id, count) = (&self.id, naming.len());
-        let message = format!(
-            "the rules of {count} collections name collection {id:?}, for example those of \
-             {first:?}"
-        );
+        let (id, more) = (&self.id, naming.len() - 1);
+        let message = match more {
+            0 => format!("the rules of collection {first:?} name collection {id:?}"),
+            _ => {
+                format!("the rules of collection {first:?} and {more} more name collection {id:?}")
+            }
+        };
         Err(Error::new(Reason::NamedByRules, message).about(id.as_str()))
     }
 

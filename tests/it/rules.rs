@@ -2036,6 +2036,10 @@ async fn collections_follow_the_collections_that_their_rules_reference(
     };
     let error = world.execute(delete(false)).await.unwrap_err();
     assert_eq!(error.reason, Reason::NamedByRules);
+    assert!(
+        error.message.ends_with(" name collection \"c0\""),
+        "{error}"
+    );
     world.take(&Step::DeleteCollection(0)).await;
     world.compare().await.unwrap();
     assert_eq!(world.list(&collection_id(3)).await.len(), 6);

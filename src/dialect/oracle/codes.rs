@@ -92,7 +92,7 @@ codes! {
     /// The id of a collection to delete is not a collection's.
     DELETE_ID_INVALID = "20161", BAD_REQUEST, "Collection Id is invalid or non-existent";
     /// A collection to delete has child collections, or rules of other collections refer to it.
-    DELETE_CHILDREN = "20162", BAD_REQUEST, "The collection has child collections";
+    DELETE_CHILDREN = "20162", BAD_REQUEST, "The collection cannot be deleted";
     /// An internal error occurred while a collection was deleted.
     DELETE_INTERNAL = "20169", INTERNAL_SERVER_ERROR, "Delete collection Internal Error";
     /// `type` or `op` is missing, unknown, or contradicts the other; or the request would change
