@@ -3,9 +3,10 @@
 //! such responses alone, which needs no validation.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc,
+        Arc, Mutex as PlainMutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -21,8 +22,6 @@ use crate::{
     telemetry::metrics,
 };
 
-/// The number of locks on which requests for the same response wait for each other.
-const PLACES: usize = 1_024;
 /// The approximate overhead of an entry in bytes, without its key, body and collections.
 const ENTRY: usize = 160;
 /// The approximate size in bytes of a collection that an entry depends on.
@@ -64,7 +63,9 @@ struct Inner {
     /// The capacity in bytes.
     max: usize,
     entries: moka::sync::Cache<String, Arc<Entry>>,
-    places: Box<[Mutex<()>]>,
+    /// The locks on which requests for the same missing response wait for each other, by the hash of
+    /// its key.
+    filling: PlainMutex<HashMap<u64, Arc<Mutex<()>>>>,
     hasher: RandomState,
     /// The start of time for `known`.
     start: Instant,
@@ -96,7 +97,7 @@ impl ReadCache {
                     }
                 })
                 .build(),
-            places: (0..PLACES).map(|_| Mutex::default()).collect(),
+            filling: PlainMutex::default(),
             hasher: RandomState::new(),
             start: Instant::now(),
         };
@@ -132,12 +133,13 @@ impl ReadCache {
             metrics::read_cache_lookup("hit");
             return Ok(encoded);
         }
-        // If the lock is taken, another request is creating this response (or one that shares the
-        // lock), so wait for it instead of creating the same response twice.
-        let place = match cache.place(&key).try_lock() {
-            Ok(place) => Some(place),
+        // If the lock is taken, another request is creating this response, so wait for it instead of
+        // creating the same response twice.
+        let filling = cache.filling(&key);
+        let guard = match filling.lock.try_lock() {
+            Ok(guard) => Some(guard),
             Err(_) => {
-                drop(cache.place(&key).lock().await);
+                drop(filling.lock.lock().await);
                 if let Some(encoded) = cache.find(store, tx, &key, consistency).await? {
                     metrics::read_cache_lookup("wait");
                     return Ok(encoded);
@@ -149,7 +151,7 @@ impl ReadCache {
         metrics::read_cache_lookup("miss");
         let (mut filled, as_of) = make().await?;
         filled.encoded.is_cached = cache.keep(key, &filled, as_of);
-        drop(place);
+        drop(guard);
         Ok(filled.encoded)
     }
 
@@ -205,6 +207,23 @@ where
     }
     let asked = Instant::now();
     Ok((fill(None).await?, asked))
+}
+
+/// A request for a missing response. The last one for the same response removes their lock.
+struct Filling<'a> {
+    cache: &'a Inner,
+    hash: u64,
+    lock: Arc<Mutex<()>>,
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        let mut all = self.cache.all_filling();
+        // The map has one, and this is the other: more are only made while the map is locked.
+        if Arc::strong_count(&self.lock) == 2 {
+            all.remove(&self.hash);
+        }
+    }
 }
 
 /// The approximate size of an entry in bytes.
@@ -284,8 +303,18 @@ impl Inner {
         Ok(Some(entry.encoded.clone()))
     }
 
-    fn place(&self, key: &str) -> &Mutex<()> {
-        &self.places[(self.hasher.hash_one(key) % PLACES as u64) as usize]
+    fn filling(&self, key: &str) -> Filling<'_> {
+        let hash = self.hasher.hash_one(key);
+        let lock = Arc::clone(self.all_filling().entry(hash).or_default());
+        Filling {
+            cache: self,
+            hash,
+            lock,
+        }
+    }
+
+    fn all_filling(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mutex<()>>>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Microseconds since `start`; `None` for an earlier time.
