@@ -323,3 +323,21 @@ impl Inner {
         u64::try_from(since.as_micros()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_request_for_a_missing_response_removes_its_lock() {
+        let cache = ReadCache::new(1).0.unwrap();
+        let (first, second) = (cache.filling("a"), cache.filling("a"));
+        assert!(Arc::ptr_eq(&first.lock, &second.lock));
+        let other = cache.filling("b");
+        assert!(!Arc::ptr_eq(&first.lock, &other.lock));
+        drop((first, other));
+        assert_eq!(cache.all_filling().len(), 1);
+        drop(second);
+        assert!(cache.all_filling().is_empty());
+    }
+}
