@@ -40,6 +40,14 @@ pub enum Constraint {
         /// The maximum number of levels.
         max: usize,
     },
+    /// Rules would complete a too long chain of collections in which the rules of each name the
+    /// next.
+    ChainTooLong {
+        /// The number of collections that would be in the chain.
+        length: usize,
+        /// The maximum number.
+        max: usize,
+    },
     /// The value must have the described form ("a BCP 47 locale such as en or pt-BR").
     Malformed(&'static str),
     /// The value must be from `min` to `max`.
@@ -69,6 +77,11 @@ impl fmt::Display for Constraint {
             Self::TooLarge { bytes, max } => write!(f, "has {bytes} bytes; the limit is {max}"),
             Self::TooMany { count, max } => write!(f, "has {count} items; the limit is {max}"),
             Self::TooDeep { depth, max } => write!(f, "has {depth} levels; the limit is {max}"),
+            Self::ChainTooLong { length, max } => write!(
+                f,
+                "makes a chain of {length} collections whose rules each name the next; the limit is \
+                 {max}"
+            ),
             Self::Malformed(what) => write!(f, "must be {what}"),
             Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
             Self::Unknown(known) => write!(f, "must be one of {known}"),

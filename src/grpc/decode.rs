@@ -213,22 +213,33 @@ const OPERATORS: &str = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, 
                          _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH, _IN, _NOT_IN, \
                          _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET, \
                          _OLDER_THAN, _NEWER_THAN";
-const OPERAND: &str = "values, each with one of its fields set, a time within its range and a \
-                       duration that is not negative";
 
-/// A typed operand; `None` if no value is set, or if a time or duration is out of range.
-fn operand(operand: &pb::Operand) -> Option<Operand> {
+/// A typed operand.
+///
+/// # Errors
+/// If no value is set, or if a time or a duration is out of range.
+fn operand(field: FieldPath, operand: &pb::Operand) -> Result<Operand, Violation> {
     use pb::operand::Value as Wire;
-    Some(match operand.value.as_ref()? {
-        Wire::Text(text) => Operand::Text(text.clone()),
-        Wire::Decimal(number) => Operand::Decimal(number.clone()),
-        Wire::Boolean(boolean) => Operand::Boolean(*boolean),
-        Wire::Time(time) => Operand::Time(self::time(time)?),
-        Wire::Duration(age) => {
-            let age = Duration::try_from(*age).ok()?;
-            Operand::Duration(Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
-        }
-    })
+    let malformed = |shown: &str, form| Violation::new(field, shown, Constraint::Malformed(form));
+    match &operand.value {
+        None => Err(malformed("", "a value with one of its fields set")),
+        Some(Wire::Text(text)) => Ok(Operand::Text(text.clone())),
+        Some(Wire::Decimal(number)) => Ok(Operand::Decimal(number.clone())),
+        Some(Wire::Boolean(boolean)) => Ok(Operand::Boolean(*boolean)),
+        Some(Wire::Time(time)) => self::time(time).map(Operand::Time).ok_or_else(|| {
+            let shown = parts(time.seconds, time.nanos);
+            malformed(&shown, "a time from the year 1 to the year 9999")
+        }),
+        Some(Wire::Duration(age)) => Duration::try_from(*age)
+            .map(|age| Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
+            .map(Operand::Duration)
+            .map_err(|_| malformed(&parts(age.seconds, age.nanos), "a duration of 0s or more")),
+    }
+}
+
+/// How errors show a time or a duration that may be invalid.
+fn parts(seconds: i64, nanos: i32) -> String {
+    format!("{seconds} s and {nanos} ns")
 }
 
 /// A time, truncated to microseconds; `None` if it is out of Protobuf's range.
@@ -275,10 +286,9 @@ fn condition(
             Constraint::Unknown(OPERATORS),
         );
     }
-    let operands: Option<Vec<_>> = condition.operands.iter().map(operand).collect();
-    if operands.is_none() {
-        to.add(at(RulePart::Operand), "", Constraint::Malformed(OPERAND));
-    }
+    let operands = condition.operands.iter();
+    let operands = operands.map(|one| operand(at(RulePart::Operand), one));
+    let operands = to.take(operands.collect::<Result<Vec<_>, _>>());
     Some(Condition {
         field: field?,
         operator: operator?,
@@ -745,7 +755,7 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
             let within = seconds.zip(nanos).map(|(s, n)| Duration::new(s, n));
             let within = within.filter(|time| *time <= Consistency::MAX_WITHIN);
             within.map(Consistency::Within).ok_or_else(|| {
-                let value = format!("{} s and {} ns", time.seconds, time.nanos);
+                let value = parts(time.seconds, time.nanos);
                 let rule = Constraint::Malformed("a duration from 0 to 1 hour");
                 Violation::new("consistency.within", &value, rule)
             })

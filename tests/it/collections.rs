@@ -294,21 +294,37 @@ async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Eng
         seconds: 253_402_300_800,
         nanos: 0,
     };
-    let created = pb::condition::Target::Field(pb::ProductField::Created.into());
+    let negative = prost_types::Duration {
+        seconds: -5,
+        nanos: 0,
+    };
+    let created = || pb::condition::Target::Field(pb::ProductField::Created.into());
     let text = || Value::Text("x".into());
-    for (rule, part) in [
-        (compare(long, Operator::IsSet, vec![]), "field"),
+    for (rule, part, problem) in [
+        (compare(long, Operator::IsSet, vec![]), "field", "256 char"),
         (
             compare(title(), Operator::In, vec![text(); 251]),
             "operands",
+            "has 251 items; the limit is 250",
         ),
         (
             compare(title(), Operator::Between, vec![text(); 2]),
             "operator",
+            "between",
         ),
         (
-            compare(created, Operator::Equals, vec![Value::Time(late)]),
+            compare(created(), Operator::Equals, vec![Value::Time(late)]),
             "operands",
+            "\"253402300800 s and 0 ns\" must be a time",
+        ),
+        (
+            compare(
+                created(),
+                Operator::OlderThan,
+                vec![Value::Duration(negative)],
+            ),
+            "operands",
+            "\"-5 s and 0 ns\" must be a duration",
         ),
     ] {
         let smart = pb::Collection {
@@ -319,6 +335,7 @@ async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Eng
         let status = client.create_collection(creation(smart)).await.unwrap_err();
         let path = format!("collection.rules.root.all_of.rules[0].condition.{part}");
         assert_eq!(fields(&status), [path]);
+        assert!(status.message().contains(problem), "{}", status.message());
     }
 }
 
@@ -815,6 +832,10 @@ async fn a_request_with_an_invalid_mutation_is_rejected_as_a_whole(
         assert_eq!(fields(&status), [field], "{status:?}");
         assert_eq!(get(&mut client, "a").await.unwrap(), before);
     }
+    let request = mutate("a", vec![range(6, 5, at(Index(0)))]);
+    let status = client.mutate_children(request).await.unwrap_err();
+    let told = "index 6 must be from 0 to 5, the last index of the range";
+    assert!(status.message().ends_with(told), "{}", status.message());
     let status = client
         .mutate_children(mutate("a", vec![move_ids(&["x"], at(Index(0)))]))
         .await

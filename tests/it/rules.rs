@@ -2074,7 +2074,13 @@ async fn reference_chains_are_limited_by_max_rule_chain(
     let next = creation(collection_id(max + 1), Kind::Smart { rules });
     let error = world.execute(next).await.unwrap_err();
     let told = error.violations[0].constraint.to_string();
-    assert_eq!(told, format!("has {} levels; the limit is {max}", max + 1));
+    let length = max + 1;
+    assert_eq!(
+        told,
+        format!(
+            "makes a chain of {length} collections whose rules each name the next; the limit is {max}"
+        )
+    );
     world.take(&Step::Put(vec![(0, item(0, 1))])).await;
     assert_eq!(world.list(&collection_id(max)).await, [""; 0]);
 }

@@ -237,6 +237,7 @@ fn sentence(violation: &Violation) -> String {
         Constraint::TooDeep { max, .. } => {
             format!("{field} must not be nested deeper than {max} levels")
         }
+        Constraint::ChainTooLong { .. } => format!("{field} {}", violation.constraint),
         Constraint::Malformed(ids::ALPHABET | ids::PRINTABLE) => {
             format!("{field} must be a valid id")
         }

@@ -9,8 +9,8 @@ use super::{
     reads::Reads,
 };
 use crate::domain::{
-    ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing,
-    Outcome, Position, Result, Violation,
+    ChildId, ChildType, CollectionId, Constraint, Error, FieldPath, Mutation, OnDuplicate,
+    OnMissing, Outcome, Position, Result, Violation,
     children::{MutationField, already_in_list, not_in_list, out_of_range},
 };
 use crate::store::ledger::Left;
@@ -179,7 +179,15 @@ impl<'a> Editor<'a> {
                 if len == 0 {
                     return Err(out_of_range(field(MutationField::Last), *last, 0, 0));
                 }
-                self.check(field(MutationField::First), *first, *last)?;
+                if first > last {
+                    let field = field(MutationField::First);
+                    return Err(Error {
+                        message: format!(
+                            "index {first} must be from 0 to {last}, the last index of the range"
+                        ),
+                        ..out_of_range(field, *first, *last, len)
+                    });
+                }
                 let size = last - first + 1;
                 let to = match position {
                     Position::Index(index) => {

@@ -201,7 +201,7 @@ pub(in crate::store) async fn check_chain(
     written.add(&followed);
     let constraint = match (written.chain(id), all.chain(id)) {
         (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
-        (Some(depth), _) if depth > max => Constraint::TooDeep { depth, max },
+        (Some(length), _) if length > max => Constraint::ChainTooLong { length, max },
         (Some(_), None) => Constraint::Forbidden(
             "the rules would create a dependency cycle until a job has evaluated the new rules of \
              other collections",

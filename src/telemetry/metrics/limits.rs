@@ -135,10 +135,10 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             _ => None,
         },
         Constraint::TooDeep { .. } => match field {
-            FieldPath::Rules(path) if path.is_empty() => Some("max_rule_depth"),
-            FieldPath::Rules(_) => Some("max_rule_chain"),
+            FieldPath::Rules(_) => Some("max_rule_depth"),
             _ => None,
         },
+        Constraint::ChainTooLong { .. } => Some("max_rule_chain"),
         _ => None,
     }
 }
