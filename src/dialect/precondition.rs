@@ -57,35 +57,36 @@ pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
 }
 
 /// The header that says how fresh the response must be, as error messages name it.
-const CONSISTENCY: &str = "Endcap-Consistency";
+pub const CONSISTENCY: &str = "Endcap-Consistency";
 
 /// Parses `Endcap-Consistency`: `full`, `at-least=` with an etag, or `within=` with a duration such
-/// as `500ms`.
+/// as `500ms`. `None` without the header.
 ///
 /// # Errors
 /// If it has another form, or the duration is too long.
-pub fn consistency(headers: &HeaderMap) -> Result<Consistency, Violation> {
+pub fn consistency(headers: &HeaderMap) -> Result<Option<Consistency>, Violation> {
     const FORM: &str = "full, at-least=ETAG, or within=DURATION from 0s to 1h";
     let header = header::one_value(headers, CONSISTENCY);
     let header = header.map_err(|rule| Violation::new(CONSISTENCY, "", rule))?;
     let Some(header) = header else {
-        return Ok(Consistency::Full);
+        return Ok(None);
     };
     let text = header.to_str().unwrap_or_default().trim();
     let malformed = || Violation::new(CONSISTENCY, text, Constraint::Malformed(FORM));
-    match text.split_once('=') {
-        None if text == "full" => Ok(Consistency::Full),
+    let consistency = match text.split_once('=') {
+        None if text == "full" => Some(Consistency::Full),
         Some(("at-least", etag)) => {
-            let etag = Etag::parse(CONSISTENCY, etag.trim_matches('"'));
-            etag.map(Consistency::AtLeast).map_err(|_| malformed())
+            let etag = Etag::parse(CONSISTENCY, etag.trim_matches('"')).ok();
+            etag.map(Consistency::AtLeast)
         }
         Some(("within", time)) => {
             let time = humantime::parse_duration(time).ok();
             let time = time.filter(|time| *time <= Consistency::MAX_WITHIN);
-            time.map(Consistency::Within).ok_or_else(malformed)
+            time.map(Consistency::Within)
         }
-        _ => Err(malformed()),
-    }
+        _ => None,
+    };
+    consistency.map(Some).ok_or_else(malformed)
 }
 
 #[cfg(test)]

@@ -33,26 +33,20 @@ impl Etag {
         self.0
     }
 
-    /// Parses an etag that a client sends back.
+    /// Parses an etag that a client sends back, or takes it from a read etag.
     ///
     /// # Errors
     /// If it does not have the form of this service's etags.
     pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
-        i64::from_str_radix(value, 16)
-            .ok()
-            .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
-            .map(Self)
-            .ok_or_else(|| malformed(field, value))
+        let etag = Self::of_hex(value).or_else(|| ReadEtag::version(value));
+        etag.ok_or_else(|| malformed(field, value))
     }
 
-    /// Parses an etag, or takes it from a read etag.
-    ///
-    /// # Errors
-    /// If it does not have the form of this service's etags.
-    pub fn parse_any(field: &str, value: &str) -> Result<Self, Violation> {
-        let read = ReadEtag::parse(field, value).ok();
-        let version = read.and_then(|_| value.split('-').next());
-        Self::parse(field, version.unwrap_or(value))
+    fn of_hex(value: &str) -> Option<Self> {
+        let version = i64::from_str_radix(value, 16).ok();
+        version
+            .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
+            .map(Self)
     }
 }
 
@@ -178,21 +172,19 @@ impl ReadEtag {
     /// If it does not have the form of this service's read etags. In particular, the etag of a
     /// collection is rejected, because it would never match.
     pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
+        let constraint = Constraint::Malformed("a read_etag of a response");
+        Self::version(value)
+            .map(|_| Self(value.into()))
+            .ok_or_else(|| Violation::new(field, value, constraint))
+    }
+
+    /// The version of the collection in a read etag; `None` if it is malformed.
+    fn version(value: &str) -> Option<Etag> {
         let mut parts = value.splitn(3, '-');
         let mut part = || parts.next().unwrap_or_default();
         let (version, active, id) = (part(), part(), part());
-        Etag::parse(field, version)
-            .and(CollectionId::parse(field, id))
-            .ok()
-            .filter(|_| matches!(active, "0" | "1"))
-            .map(|_| Self(value.into()))
-            .ok_or_else(|| {
-                Violation::new(
-                    field,
-                    value,
-                    Constraint::Malformed("a read_etag of a response"),
-                )
-            })
+        let is_valid = matches!(active, "0" | "1") && CollectionId::parse("id", id).is_ok();
+        Etag::of_hex(version).filter(|_| is_valid)
     }
 }
 
@@ -243,10 +235,12 @@ mod tests {
         let etag = Etag::of(255);
         let read = ReadEtag::of(&CollectionId::trusted("a-b"), etag, true);
         for either in [etag.to_string(), read.to_string()] {
-            assert_eq!(Etag::parse_any("at_least", &either), Ok(etag));
+            assert_eq!(Etag::parse("at_least", &either), Ok(etag));
+            let precondition = Ok(Precondition::Collection(etag));
+            assert_eq!(Precondition::parse("etag", &either), precondition);
         }
-        for odd in ["ff-", "ff-2-a", "-1-a", ""] {
-            assert!(Etag::parse_any("at_least", odd).is_err(), "{odd}");
+        for odd in ["ff-", "ff-2-a", "-1-a", "ff-1-a b", "ff-anything", ""] {
+            assert!(Etag::parse("at_least", odd).is_err(), "{odd}");
         }
     }
 

@@ -744,7 +744,7 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
     match message.and_then(|message| message.requirement) {
         None => Ok(Consistency::Full),
         Some(Requirement::AtLeast(etag)) => {
-            Etag::parse_any("consistency.at_least", &etag).map(Consistency::AtLeast)
+            Etag::parse("consistency.at_least", &etag).map(Consistency::AtLeast)
         }
         Some(Requirement::Within(time)) => {
             // The conversion of prost-types is not used, as it normalizes values that are invalid

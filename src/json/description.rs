@@ -9,7 +9,7 @@ use super::{
     routes::{Binding, Content, POOL, ROUTES, variable},
     schema::{Comments, Schemas},
 };
-use crate::dialect::idempotency;
+use crate::dialect::{idempotency, precondition};
 
 const ABOUT: &str = "Collections and their ordered children: every method of the gRPC API \
     `endcap.v1`, in the JSON encoding of protocol buffers. Fields have lowerCamelCase names; the \
@@ -257,6 +257,12 @@ fn headers(binding: &Binding, input: &MessageDescriptor) -> Vec<Json> {
             has("if_none_match"),
             "If-None-Match",
             "The ETag of an earlier response; the same as ifNoneMatch. 304 if it is current.",
+        ),
+        (
+            has("consistency"),
+            precondition::CONSISTENCY,
+            "How fresh the response must be: full (the default), at-least=ETAG or within=500ms; \
+             the same as consistency.",
         ),
     ];
     let known = known.into_iter().filter(|(is_known, ..)| *is_known);

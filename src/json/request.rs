@@ -18,8 +18,11 @@ use super::{
     routes::{Content, Route},
 };
 use crate::{
-    dialect::{body, header, idempotency},
-    domain::{Precondition, ReadEtag},
+    dialect::{
+        body, header, idempotency,
+        precondition::{self, CONSISTENCY},
+    },
+    domain::{Consistency, Precondition, ReadEtag, error::Quoted, rules::condition::seconds},
 };
 
 /// The header that names the tenant.
@@ -115,15 +118,19 @@ fn malformed(
     let kind = kind_at(of, &path);
     let path = path.to_string();
     let path = if path == "." { "" } else { &path };
-    let dot = if place.is_empty() || path.is_empty() || path.starts_with('[') {
-        ""
-    } else {
-        "."
-    };
-    invalid(
-        &format!("{place}{dot}{path}"),
-        &problem(error, kind.as_ref()),
-    )
+    let unknown = unknown_name(&error.to_string());
+    let parts = [place, path, &unknown]
+        .into_iter()
+        .filter(|part| !part.is_empty());
+    let field = parts.collect::<Vec<_>>().join(".").replace(".[", "[");
+    invalid(&field, &problem(error, kind.as_ref()))
+}
+
+/// The name of the field that the message does not have; empty if this is not the problem.
+fn unknown_name(error: &str) -> String {
+    let name = error.strip_prefix("unrecognized field name '");
+    let name = name.and_then(|name| name.rsplit_once("' at line "));
+    name.map_or_else(String::new, |(name, _)| name.to_owned())
 }
 
 /// The type of the value at a path in a message; `None` inside of types that have JSON of their own.
@@ -177,7 +184,29 @@ fn set_headers(
     if let Some(tag) = one(headers, IF_NONE_MATCH.as_str())? {
         set_if_none_match(message, is_read, tag)?;
     }
+    let consistency = precondition::consistency(headers);
+    let consistency =
+        consistency.map_err(|violation| invalid(CONSISTENCY, &violation.problem()))?;
+    if let Some(consistency) = consistency {
+        set_consistency(message, consistency)?;
+    }
     Ok(())
+}
+
+/// Applies `Endcap-Consistency`. What has no such field is fully consistent.
+fn set_consistency(message: &mut DynamicMessage, consistency: Consistency) -> Result<(), Refused> {
+    let Some(field) = message.descriptor().get_field_by_name("consistency") else {
+        return Ok(());
+    };
+    match consistency {
+        Consistency::Full if message.has_field(&field) => Err(invalid(
+            CONSISTENCY,
+            "is not allowed together with consistency",
+        )),
+        Consistency::Full => Ok(()),
+        Consistency::AtLeast(etag) => set(message, "consistency.at_least", &etag.to_string()),
+        Consistency::Within(time) => set(message, "consistency.within", &seconds(time)),
+    }
 }
 
 /// Applies `If-Match`: sets `etag` of the request, or, for updates, of the resource in it.
@@ -198,14 +227,13 @@ fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Res
     }
     let one = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
     let Some(tag) = one.filter(|tag| !tag.contains('"')) else {
-        return Err(invalid(name, "must be one strong etag, in quotes, or *"));
+        let problem = format!("{} must be one strong etag, in quotes, or *", Quoted(tag));
+        return Err(invalid(name, &problem));
     };
-    // A read etag consists of the version and more, separated by `-`; writes compare the version.
-    let version = tag.split('-').next().unwrap_or_default();
-    if Precondition::parse(name, version).is_err() {
+    if Precondition::parse(name, tag).is_err() {
         return Err(not_current(name, tag));
     }
-    set(message, &field, version)
+    set(message, &field, tag)
 }
 
 /// Applies `If-None-Match`. A read that does not support it, or can't parse the etag, responds in

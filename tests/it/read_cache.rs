@@ -292,15 +292,20 @@ async fn a_read_meets_the_requested_consistency() {
         seconds: 3_600,
         nanos: 0,
     };
-    let url = format!("{}/products/collections/a?altId=default", second.http);
-    let over_rest = async |consistency: &str| {
+    let paths = ["/products/collections/a?altId=default", "/v1/collections/a"];
+    let over_rest = async |path: &str, consistency: &str| {
+        let url = format!("{}{path}", second.http);
         let request = second.client.get(&url).header("Version", "2021-07-28");
         let response = request.header("Endcap-Consistency", consistency);
         let response = response.send().await.unwrap();
         let status = response.status().as_u16();
         let etag = response.headers().get("etag").cloned();
-        let etag = etag.map(|etag| etag.to_str().unwrap().trim_matches('"').to_owned());
-        (status, etag.unwrap_or_default())
+        // Of a read etag, which consists of several parts, the version.
+        let version = etag.map(|etag| {
+            let etag = etag.to_str().unwrap().trim_matches('"');
+            etag.split('-').next().unwrap().to_owned()
+        });
+        (status, version.unwrap_or_default())
     };
     // The cached response is recent enough for this request, and is returned.
     assert_eq!(
@@ -313,18 +318,35 @@ async fn a_read_meets_the_requested_consistency() {
         let at_least = Requirement::AtLeast(etag);
         assert_eq!(read(&mut reader, Some(at_least)).await, new);
     }
-    assert_eq!(over_rest("full").await, (200, new.clone()));
+    for path in paths {
+        assert_eq!(over_rest(path, "full").await, (200, new.clone()));
+    }
     let request = mutate("a", vec![append(["q"])]);
     let newest = writer.mutate_children(request).await.unwrap().into_inner();
     let newest = newest.collection.unwrap().etag;
-    assert_eq!(over_rest("within=1h").await, (200, new.clone()));
-    assert_eq!(over_rest(&format!("at-least={new}")).await, (200, new));
-    let at_least = format!("at-least={newest}");
-    assert_eq!(over_rest(&at_least).await, (200, newest.clone()));
-    assert_eq!(read(&mut reader, None).await, newest);
-    for odd in ["within=2h", "within=-1s", "at-least=x", "fresh", ""] {
-        assert_eq!(over_rest(odd).await.0, 422, "{odd}");
+    for path in paths {
+        let old = (200, new.clone());
+        assert_eq!(over_rest(path, "within=1h").await, old);
+        assert_eq!(over_rest(path, &format!("at-least={new}")).await, old);
+        assert_eq!(over_rest(path, &format!("at-least={new}-1-a")).await, old);
     }
+    for path in paths {
+        let at_least = format!("at-least={newest}");
+        assert_eq!(over_rest(path, &at_least).await, (200, newest.clone()));
+    }
+    assert_eq!(read(&mut reader, None).await, newest);
+    for (path, status) in paths.into_iter().zip([422, 400]) {
+        for odd in ["within=2h", "within=-1s", "at-least=x", "fresh", ""] {
+            assert_eq!(over_rest(path, odd).await.0, status, "{path} {odd}");
+        }
+    }
+    // Of a header and a parameter that differ, neither can be chosen.
+    let both = "/v1/collections/a?consistency.within=1s";
+    for (header, status) in [("within=1s", 200), ("within=2s", 400), ("full", 400)] {
+        assert_eq!(over_rest(both, header).await.0, status, "{header}");
+    }
+    // What has no such field is fully consistent.
+    assert_eq!(over_rest("/v1/collections", "within=1h").await.0, 200);
 }
 
 /// Oracle's responses contain the names of ancestors, in the language of the request.

@@ -94,7 +94,7 @@ pub(super) async fn read(
     };
     let service = &context.service;
     let key = Key::Id(object_id::one(service, &caller, id).await);
-    let consistency = precondition::consistency(&parts.headers)?;
+    let consistency = precondition::consistency(&parts.headers)?.unwrap_or_default();
     let encode = |detail: &Detail| response::found(detail, locale(&context));
     let found = service
         .get_encoded(&caller, key, consistency, "highlevel", encode)

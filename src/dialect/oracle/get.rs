@@ -44,6 +44,7 @@ pub async fn handle(
     let failed = Failure::of(Operation::Read);
     let consistency = precondition::consistency(request.headers());
     let consistency = consistency.map_err(|violation| failed(violation.into()))?;
+    let consistency = consistency.unwrap_or_default();
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let service = &context.service;
     let include = view.include();

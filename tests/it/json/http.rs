@@ -116,12 +116,12 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
     for (body, field, problem) in [
         (
             r#"{"nam": 1}"#,
-            "collection",
+            "collection.nam",
             "unrecognized field name 'nam'",
         ),
         (
             r#"{"texts": {"en": {"titel": ""}}}"#,
-            "collection.texts.en",
+            "collection.texts.en.titel",
             "unrecognized field name 'titel'",
         ),
         (
@@ -151,7 +151,7 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         ),
         (
             r#"{"texts": {"en": {"titel": ""}}}"#,
-            "collection.texts.en",
+            "collection.texts.en.titel",
             "; the fields are displayName, ",
         ),
         ("[]", "collection", "expected a map"),
@@ -162,6 +162,10 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
         assert_eq!((violations.len(), violations[0].0), (1, field), "{body}");
         assert!(violations[0].1.contains(problem), "{body}: {error}");
     }
+    // A body that is the whole request, without a field around it.
+    let whole = send(&server, "POST", "/v1/collections/a:mutateChildren").json(&json!({"x'": 1}));
+    let (_, error) = status_and_body(whole).await;
+    assert_eq!(violations(&error)[0].0, "x'");
     for body in ["{", "{} {}", "\u{1}", "{\"id\":}"] {
         let (status, error) = status_and_body(create(body)).await;
         assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
@@ -346,10 +350,21 @@ async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engi
     let body = json!({"internalName": "x", "etag": etag});
     let (status, error) = status_and_body(send(&server, "PATCH", target).json(&body)).await;
     assert_eq!((status, reason(&error)), (409, "ETAG_MISMATCH"));
+    // It may also be a read etag, of which the version counts.
+    let (_, _, read) = whole(get().send().await.unwrap()).await;
+    let body = json!({"internalName": "y", "etag": read["readEtag"]});
+    let in_field = send(&server, "PATCH", target).json(&body);
+    assert_eq!(status_and_body(in_field).await.0, 200);
     let (status, error) = status_and_body(update("\"not ours\"")).await;
     assert_eq!((status, reason(&error)), (412, "ETAG_MISMATCH"));
     for wrong in ["x", "W/\"1\"", "\"1\", \"2\""] {
-        assert_eq!(status_and_body(update(wrong)).await.0, 400, "{wrong}");
+        let (status, error) = status_and_body(update(wrong)).await;
+        assert_eq!(status, 400, "{wrong}");
+        let problem = violations(&error)[0].1;
+        assert!(
+            problem.starts_with(&format!("{wrong:?} must be")),
+            "{problem}"
+        );
     }
     let mutate = append(&server, "a", &["x"]).header("if-match", &written);
     assert_eq!(status_and_body(mutate).await.0, 412);
