@@ -1,6 +1,6 @@
 //! The gRPC client of a running server, which import and export share.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{error::Error as _, future::Future, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use tonic::{
@@ -166,14 +166,31 @@ struct Unreachable {
     source: tonic::transport::Error,
 }
 
-/// The server responded with an error.
+/// A call failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the server responded with {}: {}", code_name(.0.code()), .0.message())]
-pub(super) struct Refused(Status);
+#[error("{}", told(.0))]
+pub(super) struct CallFailed(Status);
+
+/// What is known of a failed call. A status with a source was not sent by the server.
+fn told(status: &Status) -> String {
+    let message = status.message();
+    if status.source().is_none() {
+        return format!(
+            "the server responded with {}: {message}",
+            code_name(status.code())
+        );
+    }
+    let advice = if message.starts_with("h2 protocol error") {
+        "; if the server uses TLS, its URL begins with https://"
+    } else {
+        ""
+    };
+    format!("the call ended without a response: {message}{advice}")
+}
 
 /// Makes a call, and retries it a few times with exponential backoff if there was no response, or
 /// if the server asks for a retry. The call must be idempotent.
-pub(super) async fn call<T, F>(mut send: impl FnMut() -> F) -> Result<T, Refused>
+pub(super) async fn call<T, F>(mut send: impl FnMut() -> F) -> Result<T, CallFailed>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
@@ -187,7 +204,7 @@ where
         };
         attempt += 1;
         if attempt == ATTEMPTS || !may_pass(&status) {
-            return Err(Refused(status));
+            return Err(CallFailed(status));
         }
         tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
     }

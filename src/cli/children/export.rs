@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::client::{Client, Place, Refused, call};
+use super::client::{CallFailed, Client, Place, call};
 use crate::{
     cli::{
         outcome::{Outcome, say},
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
         Err(Stopped::Unwritable(error)) if error.kind() != ErrorKind::BrokenPipe => {
             return Err(unwritable(error).into());
         }
-        Err(Stopped::Refused(error)) => return Err(error.into()),
+        Err(Stopped::Call(error)) => return Err(error.into()),
         Ok(_) | Err(Stopped::Unwritable(_)) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -76,7 +76,7 @@ struct Unwritable {
 #[derive(Debug)]
 enum Stopped {
     Unwritable(io::Error),
-    Refused(Refused),
+    Call(CallFailed),
 }
 
 impl From<io::Error> for Stopped {
@@ -85,9 +85,9 @@ impl From<io::Error> for Stopped {
     }
 }
 
-impl From<Refused> for Stopped {
-    fn from(error: Refused) -> Self {
-        Self::Refused(error)
+impl From<CallFailed> for Stopped {
+    fn from(error: CallFailed) -> Self {
+        Self::Call(error)
     }
 }
 
@@ -125,7 +125,7 @@ async fn page(
     client: &Client,
     args: &Args,
     page_token: String,
-) -> Result<pb::ListChildrenResponse, Refused> {
+) -> Result<pb::ListChildrenResponse, CallFailed> {
     let request = pb::ListChildrenRequest {
         tenant_id: args.place.tenant.clone(),
         collection_id: args.collection.clone(),

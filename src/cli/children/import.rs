@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::{
-    client::{Client, Place, Refused, call},
+    client::{CallFailed, Client, Place, call},
     ids::{self, Format, Ids, Target},
 };
 use crate::{
@@ -210,7 +210,7 @@ async fn import(
 async fn mutate(
     client: &Client,
     request: &pb::MutateChildrenRequest,
-) -> Result<pb::MutateChildrenResponse, Refused> {
+) -> Result<pb::MutateChildrenResponse, CallFailed> {
     call(|| {
         let (mut client, request) = (client.clone(), request.clone());
         async move { client.mutate_children(request).await }

@@ -28,7 +28,10 @@ use tokio_rustls::{
 };
 
 use super::new_key;
-use crate::harness::{Server, http_client};
+use crate::{
+    commands::run,
+    harness::{Server, http_client},
+};
 
 /// A certificate authority, and the files that it creates.
 pub(crate) struct Authority {
@@ -164,6 +167,19 @@ async fn a_client_without_a_tls_handshake_does_not_delay_a_shutdown() {
     let server = Server::start(Sqlite, flags).await;
     let _silent = connect(&server).await;
     assert!(server.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_url_lacks_tls_says_so() {
+    let (folder, _, flags) = set_up();
+    let server = Server::start(Sqlite, flags).await;
+    let url = server.grpc.replace("https:", "http:");
+    let file = folder.path().join("ids").display().to_string();
+    let export = ["export", "children", "--collection", "a", "--server", &url];
+    let (status, _, error) = run(&[&export[..], &[&file]].concat());
+    assert_eq!(status, Some(1));
+    assert!(error.contains("ended without a response"), "{error}");
+    assert!(error.contains("its URL begins with https://"), "{error}");
 }
 
 #[rstest]
