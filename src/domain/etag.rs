@@ -42,11 +42,12 @@ impl Etag {
         etag.ok_or_else(|| malformed(field, value))
     }
 
+    /// Only the form that responses have: lower case, without zeros in front.
     fn of_hex(value: &str) -> Option<Self> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_valid = value.bytes().all(is_digit) && (value == "0" || !value.starts_with('0'));
         let version = i64::from_str_radix(value, 16).ok();
-        version
-            .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
-            .map(Self)
+        version.filter(|_| is_valid).map(Self)
     }
 }
 
@@ -225,7 +226,17 @@ mod tests {
     fn an_etag_round_trips_and_malformed_ones_are_rejected() {
         let etag = Etag::of(1_795_300_000_000_123);
         assert_eq!(Etag::parse("etag", &etag.to_string()), Ok(etag));
-        for odd in ["", "-1", "+1", "g", "W/\"1\"", "ffffffffffffffffffff"] {
+        for odd in [
+            "",
+            "-1",
+            "+1",
+            "g",
+            "W/\"1\"",
+            "ffffffffffffffffffff",
+            "FF",
+            "0ff",
+            "00",
+        ] {
             assert!(Etag::parse("etag", odd).is_err(), "{odd}");
         }
     }

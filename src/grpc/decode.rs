@@ -227,14 +227,25 @@ fn operand(field: FieldPath, operand: &pb::Operand) -> Result<Operand, Violation
         Some(Wire::Decimal(number)) => Ok(Operand::Decimal(number.clone())),
         Some(Wire::Boolean(boolean)) => Ok(Operand::Boolean(*boolean)),
         Some(Wire::Time(time)) => self::time(time).map(Operand::Time).ok_or_else(|| {
-            let shown = parts(time.seconds, time.nanos);
-            malformed(&shown, "a time from the year 1 to the year 9999")
+            let form = "a time from the year 1 to the year 9999, with 0 to 999999999 ns";
+            malformed(&parts(time.seconds, time.nanos), form)
         }),
-        Some(Wire::Duration(age)) => Duration::try_from(*age)
+        Some(Wire::Duration(age)) => duration(age)
             .map(|age| Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
             .map(Operand::Duration)
-            .map_err(|_| malformed(&parts(age.seconds, age.nanos), "a duration of 0s or more")),
+            .ok_or_else(|| {
+                let form = "a duration of 0 s or more, with 0 to 999999999 ns";
+                malformed(&parts(age.seconds, age.nanos), form)
+            }),
     }
+}
+
+/// A duration; `None` if it is invalid or negative. The conversion of prost-types is not used, as it
+/// accepts some invalid ones, and overflows for others.
+fn duration(duration: &prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(duration.seconds).ok()?;
+    let nanos = u32::try_from(duration.nanos).ok()?;
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// How errors show a time or a duration that may be invalid.
@@ -747,13 +758,7 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
             Etag::parse("consistency.at_least", &etag).map(Consistency::AtLeast)
         }
         Some(Requirement::Within(time)) => {
-            // The conversion of prost-types is not used, as it normalizes values that are invalid
-            // here.
-            let seconds = u64::try_from(time.seconds).ok();
-            let nanos = u32::try_from(time.nanos).ok();
-            let nanos = nanos.filter(|nanos| *nanos < 1_000_000_000);
-            let within = seconds.zip(nanos).map(|(s, n)| Duration::new(s, n));
-            let within = within.filter(|time| *time <= Consistency::MAX_WITHIN);
+            let within = duration(&time).filter(|time| *time <= Consistency::MAX_WITHIN);
             within.map(Consistency::Within).ok_or_else(|| {
                 let value = parts(time.seconds, time.nanos);
                 let rule = Constraint::Malformed("a duration from 0 to 1 hour");

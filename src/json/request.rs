@@ -118,19 +118,24 @@ fn malformed(
     let kind = kind_at(of, &path);
     let path = path.to_string();
     let path = if path == "." { "" } else { &path };
-    let unknown = unknown_name(&error.to_string());
-    let parts = [place, path, &unknown]
-        .into_iter()
-        .filter(|part| !part.is_empty());
-    let field = parts.collect::<Vec<_>>().join(".").replace(".[", "[");
+    // A path that begins with an index is that of a list.
+    let dot = |before: &str, after: &str| match after.chars().next() {
+        None | Some('[') => "",
+        Some(_) if before.is_empty() => "",
+        Some(_) => ".",
+    };
+    let mut field = format!("{place}{}{path}", dot(place, path));
+    if let Some(unknown) = unknown_name(&error.to_string()) {
+        let dot = if field.is_empty() { "" } else { "." };
+        field = format!("{field}{dot}{unknown}");
+    }
     invalid(&field, &problem(error, kind.as_ref()))
 }
 
-/// The name of the field that the message does not have; empty if this is not the problem.
-fn unknown_name(error: &str) -> String {
-    let name = error.strip_prefix("unrecognized field name '");
-    let name = name.and_then(|name| name.rsplit_once("' at line "));
-    name.map_or_else(String::new, |(name, _)| name.to_owned())
+/// The name of the field that the message does not have, if that is the problem.
+fn unknown_name(error: &str) -> Option<&str> {
+    let name = error.strip_prefix("unrecognized field name '")?;
+    Some(name.rsplit_once("' at line ")?.0)
 }
 
 /// The type of the value at a path in a message; `None` inside of types that have JSON of their own.
@@ -198,11 +203,11 @@ fn set_consistency(message: &mut DynamicMessage, consistency: Consistency) -> Re
     let Some(field) = message.descriptor().get_field_by_name("consistency") else {
         return Ok(());
     };
+    if message.has_field(&field) {
+        let problem = "is not allowed together with consistency";
+        return Err(invalid(CONSISTENCY, problem));
+    }
     match consistency {
-        Consistency::Full if message.has_field(&field) => Err(invalid(
-            CONSISTENCY,
-            "is not allowed together with consistency",
-        )),
         Consistency::Full => Ok(()),
         Consistency::AtLeast(etag) => set(message, "consistency.at_least", &etag.to_string()),
         Consistency::Within(time) => set(message, "consistency.within", &seconds(time)),
@@ -230,10 +235,11 @@ fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Res
         let problem = format!("{} must be one strong etag, in quotes, or *", Quoted(tag));
         return Err(invalid(name, &problem));
     };
-    if Precondition::parse(name, tag).is_err() {
+    // Of a read etag the version, so that a field may repeat it.
+    let Ok(precondition) = Precondition::parse(name, tag) else {
         return Err(not_current(name, tag));
-    }
-    set(message, &field, tag)
+    };
+    set(message, &field, &precondition.to_string())
 }
 
 /// Applies `If-None-Match`. A read that does not support it, or can't parse the etag, responds in

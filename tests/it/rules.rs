@@ -2070,9 +2070,18 @@ async fn reference_chains_are_limited_by_max_rule_chain(
         world.take(&Step::Rules(number, Test::In(number - 1))).await;
     }
     assert_eq!(world.list(&collection_id(max)).await, ["p00"]);
-    let rules = Test::In(max).rules();
+    // Only the reference that makes the chain too long is refused.
+    let rules = Rules {
+        root: Rule::Group(Group {
+            combinator: Combinator::Any,
+            same_row: false,
+            rules: [0, max].map(|to| Test::In(to).rules().root).into(),
+        }),
+    };
     let next = creation(collection_id(max + 1), Kind::Smart { rules });
     let error = world.execute(next).await.unwrap_err();
+    let refused: Vec<_> = error.violations.iter().map(|one| &*one.value).collect();
+    assert_eq!(refused, [format!("c{max}")]);
     let told = error.violations[0].constraint.to_string();
     let length = max + 1;
     assert_eq!(

@@ -47,9 +47,9 @@ impl References {
         naming.map(|(naming, _)| naming.clone()).collect()
     }
 
-    /// The length of the longest chain of references that includes the collection, as the number of
-    /// references. `None` if it is in a cycle or references lead from it into one.
-    pub fn chain(&self, id: &CollectionId) -> Option<usize> {
+    /// For each collection that `id` references, the length of the longest chain of references
+    /// that includes that one, as the number of references. `None` if it leads into a cycle.
+    pub fn chains(&self, id: &CollectionId) -> BTreeMap<&CollectionId, Option<usize>> {
         let (mut down, mut up) = (Next::new(), Next::new());
         for (naming, all) in &self.0 {
             for named in all {
@@ -57,7 +57,17 @@ impl References {
                 up.entry(named).or_default().push(naming);
             }
         }
-        Some(longest(id, &down)? + longest(id, &up)?)
+        let (below, above) = (lengths(&down, &up), lengths(&up, &down));
+        let named = down.get(id).into_iter().flatten();
+        let named = named.map(|named| (*named, below.get(named).copied()));
+        let mut chains: BTreeMap<_, _> = named.collect();
+        // A cycle with this collection has one of its own references, and the others are not in it.
+        let is_in_cycle = chains.values().any(Option::is_none);
+        let above = above.get(id).copied().or(is_in_cycle.then_some(0));
+        for below in chains.values_mut() {
+            *below = below.zip(above).map(|(below, above)| below + 1 + above);
+        }
+        chains
     }
 }
 
@@ -77,37 +87,28 @@ impl FromIterator<(CollectionId, CollectionId)> for References {
     }
 }
 
-/// The length of the longest path from a collection; `None` if there is a cycle on a path from it.
-fn longest(id: &CollectionId, next: &Next<'_>) -> Option<usize> {
-    let of = |id: &CollectionId| next.get(id).map_or(&[][..], Vec::as_slice);
-    // How many references on the paths lead to each collection.
-    let mut incoming = BTreeMap::from([(id, 0_usize)]);
-    let mut found = vec![id];
-    while let Some(at) = found.pop() {
-        for to in of(at) {
-            let count = incoming.entry(to).or_insert_with(|| {
-                found.push(to);
-                0
-            });
-            *count += 1;
-        }
-    }
-    // A collection is reached when all that lead to it are, so after its longest path.
-    let (mut length, mut reached) = (0, 0);
-    let mut at = vec![id];
-    at.retain(|id| incoming.get(id) == Some(&0));
-    while !at.is_empty() {
-        reached += at.len();
-        let mut after = Vec::new();
-        for to in at.into_iter().flat_map(of) {
-            let count = incoming.entry(to).or_default();
+/// The length of the longest path from each collection; without those from which a path leads into a
+/// cycle. `back` has the same references as `next`, in the other direction.
+fn lengths<'a>(next: &Next<'a>, back: &Next<'a>) -> BTreeMap<&'a CollectionId, usize> {
+    let of = |all: &Next<'a>, id| all.get(id).cloned().unwrap_or_default();
+    // How many references of each collection lead to one that is not reached yet.
+    let mut left: BTreeMap<_, _> = next.iter().map(|(id, all)| (*id, all.len())).collect();
+    let ends = back.keys().filter(|id| !next.contains_key(*id));
+    let mut lengths: BTreeMap<_, _> = ends.map(|id| (*id, 0)).collect();
+    let mut at: Vec<_> = lengths.keys().copied().collect();
+    // A collection is reached when all that it leads to are, so after its longest path.
+    for length in 1.. {
+        let before = at.into_iter().flat_map(|id| of(back, id));
+        let reached = before.filter(|id| {
+            let count = left.entry(id).or_default();
             *count -= 1;
-            if *count == 0 {
-                after.push(*to);
-            }
+            *count == 0
+        });
+        at = reached.collect();
+        if at.is_empty() {
+            break;
         }
-        length += usize::from(!after.is_empty());
-        at = after;
+        lengths.extend(at.iter().map(|id| (*id, length)));
     }
-    (reached == incoming.len()).then_some(length)
+    lengths
 }

@@ -653,21 +653,35 @@ fn membership_is_a_fact_that_is_compared_by_id() {
 fn chains_are_measured_and_cycles_are_detected() {
     let link = |from: usize, to: usize| (id(from), membership(Operator::In, &[id(to).as_str()]));
     let mut references = RuleSet::new((0..8).map(|n| link(n, n + 1))).references();
-    for n in 0..9 {
-        assert_eq!(references.chain(&id(n)), Some(8));
+    let chains = |references: &References, of: usize| -> Vec<_> {
+        let chains = references.chains(&id(of));
+        let chains = chains.into_iter();
+        chains.map(|(to, length)| (to.clone(), length)).collect()
+    };
+    for n in 0..8 {
+        assert_eq!(chains(&references, n), [(id(n + 1), Some(8))]);
     }
-    assert_eq!(references.chain(&id(10)), Some(0));
+    assert_eq!(chains(&references, 8), []);
     let (last, circle) = link(8, 3);
     references.put(&last, &circle);
-    assert_eq!(references.chain(&last), None);
+    assert_eq!(chains(&references, 8), [(id(3), None)]);
     // One that is not in the cycle, but leads into it.
     references.extend([(id(5), id(20))]);
-    assert_eq!(references.chain(&id(20)), None);
+    assert_eq!(chains(&references, 20), [(id(5), None)]);
+    // One that does not lead into it, of a collection that is in it.
+    references.extend([(id(9), id(8))]);
+    assert_eq!(chains(&references, 8), [(id(3), None), (id(9), Some(1))]);
     references.put(&last, &link(8, 9).1);
-    assert_eq!(references.chain(&last), Some(9));
+    assert_eq!(chains(&references, 8), [(id(9), Some(9))]);
     // Two paths of different lengths.
     references.extend([(id(9), id(0))]);
-    assert_eq!(references.chain(&id(0)), Some(9));
+    assert_eq!(chains(&references, 0), [(id(1), Some(9)), (id(9), Some(1))]);
+    // One to itself, one that leads to it, and one to which it leads.
+    references.extend([(id(30), id(30)), (id(30), id(31)), (id(31), id(32))]);
+    assert_eq!(chains(&references, 30), [(id(30), None)]);
+    assert_eq!(chains(&references, 32), [(id(31), None)]);
+    references.extend([(id(33), id(30)), (id(34), id(33))]);
+    assert_eq!(chains(&references, 33), [(id(34), None)]);
 }
 
 #[test]

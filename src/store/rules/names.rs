@@ -3,7 +3,7 @@
 //! the referenced collections contain.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -180,7 +180,7 @@ pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
 /// `max` with those of the other collections, `others`.
 ///
 /// # Errors
-/// With one violation per reference; if the database fails.
+/// With one violation per reference in such a cycle or chain; if the database fails.
 pub(in crate::store) async fn check_chain(
     tx: &Tx,
     others: &Compiled,
@@ -199,16 +199,20 @@ pub(in crate::store) async fn check_chain(
     all.add(&followed);
     followed.retain(|other| !others.evaluating.contains(other));
     written.add(&followed);
-    let constraint = match (written.chain(id), all.chain(id)) {
-        (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
-        (Some(length), _) if length > max => Constraint::ChainTooLong { length, max },
-        (Some(_), None) => Constraint::Forbidden(
-            "the rules would create a dependency cycle until a job has evaluated the new rules of \
-             other collections",
-        ),
-        (Some(_), Some(_)) => return Ok(()),
-    };
-    refuse(&rules.named(), |_| Some(constraint.clone()))
+    let (written, all) = (written.chains(id), all.chains(id));
+    refuse(&rules.named(), |id| {
+        let length = |chains: &BTreeMap<_, _>| chains.get(id).copied().flatten();
+        let constraint = match (length(&written), length(&all)) {
+            (None, _) => Constraint::Forbidden("the rules would create a dependency cycle"),
+            (Some(length), _) if length > max => Constraint::ChainTooLong { length, max },
+            (Some(_), None) => Constraint::Forbidden(
+                "the rules would create a dependency cycle until a job has evaluated the new rules \
+                 of other collections",
+            ),
+            (Some(_), Some(_)) => return None,
+        };
+        Some(constraint)
+    })
 }
 
 /// Fails with a violation for each reference for which `why` returns a constraint.

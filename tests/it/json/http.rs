@@ -125,6 +125,11 @@ async fn malformed_requests_are_rejected_with_the_invalid_field(
             "unrecognized field name 'titel'",
         ),
         (
+            r#"{"texts": {"en": {"[0]": ""}}}"#,
+            "collection.texts.en.[0]",
+            "unrecognized field name '[0]'",
+        ),
+        (
             r#"{"images": [{}, {"url": 1}]}"#,
             "collection.images[1].url",
             "expected a string",
@@ -351,8 +356,15 @@ async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engi
     let (status, error) = status_and_body(send(&server, "PATCH", target).json(&body)).await;
     assert_eq!((status, reason(&error)), (409, "ETAG_MISMATCH"));
     // It may also be a read etag, of which the version counts.
+    let (_, headers, read) = whole(get().send().await.unwrap()).await;
+    let current = headers["etag"].to_str().unwrap();
+    let body = json!({"internalName": "y", "etag": read["collection"]["etag"]});
+    let in_both = send(&server, "PATCH", target)
+        .json(&body)
+        .header("if-match", current);
+    assert_eq!(status_and_body(in_both).await.0, 200);
     let (_, _, read) = whole(get().send().await.unwrap()).await;
-    let body = json!({"internalName": "y", "etag": read["readEtag"]});
+    let body = json!({"internalName": "z", "etag": read["readEtag"]});
     let in_field = send(&server, "PATCH", target).json(&body);
     assert_eq!(status_and_body(in_field).await.0, 200);
     let (status, error) = status_and_body(update("\"not ours\"")).await;
