@@ -592,8 +592,8 @@ pub fn not_for_smart(id: &CollectionId) -> Error {
     Error::new(
         Reason::KindMismatch,
         format!(
-            "collection {id:?} is smart: its products follow from its rules and their includes, \
-             excludes and pins"
+            "collection {id:?} is smart: its products follow from its rules, includes, excludes \
+             and pins"
         ),
     )
     .about(id.as_str())

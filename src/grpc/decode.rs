@@ -178,7 +178,8 @@ fn rule(
             return self::condition(condition, path, to).map(Rule::Condition);
         }
         None => {
-            to.add(FieldPath::Rules(path.clone()), "", Constraint::Required);
+            let form = Constraint::Malformed("set to one of all_of, any_of, none_of, condition");
+            to.add(FieldPath::Rules(path.clone()), "", form);
             return None;
         }
     };
@@ -227,14 +228,14 @@ fn operand(field: FieldPath, operand: &pb::Operand) -> Result<Operand, Violation
         Some(Wire::Decimal(number)) => Ok(Operand::Decimal(number.clone())),
         Some(Wire::Boolean(boolean)) => Ok(Operand::Boolean(*boolean)),
         Some(Wire::Time(time)) => self::time(time).map(Operand::Time).ok_or_else(|| {
-            let form = "a time from the year 1 to the year 9999, with 0 to 999999999 ns";
+            let form = "a time from the year 1 to the year 9999, with 0 to 999999999ns";
             malformed(&parts(time.seconds, time.nanos), form)
         }),
         Some(Wire::Duration(age)) => duration(age)
             .map(|age| Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
             .map(Operand::Duration)
             .ok_or_else(|| {
-                let form = "a duration of 0 s or more, with 0 to 999999999 ns";
+                let form = "a duration from 0s to 3153600000s, with 0 to 999999999ns";
                 malformed(&parts(age.seconds, age.nanos), form)
             }),
     }
@@ -250,7 +251,10 @@ fn duration(duration: &prost_types::Duration) -> Option<Duration> {
 
 /// How errors show a time or a duration that may be invalid.
 fn parts(seconds: i64, nanos: i32) -> String {
-    format!("{seconds} s and {nanos} ns")
+    match nanos {
+        0 => format!("{seconds}s"),
+        _ => format!("{seconds}s and {nanos}ns"),
+    }
 }
 
 /// A time, truncated to microseconds; `None` if it is out of Protobuf's range.
@@ -275,6 +279,11 @@ fn condition(
             to.add(at(RulePart::Field), "", Constraint::Required);
             None
         }
+        Some(pb::condition::Target::AttributePath(path)) if path.is_empty() => {
+            let form = "set: an attribute_path is a path in the attributes, such as color";
+            to.add(at(RulePart::Field), "", Constraint::Malformed(form));
+            None
+        }
         Some(pb::condition::Target::AttributePath(path)) => Some(Field::Attribute(path.clone())),
         Some(pb::condition::Target::Field(number)) => {
             let mut named = Field::NAMED.into_iter();
@@ -289,13 +298,13 @@ fn condition(
     let operator = Operator::ALL
         .into_iter()
         .find(|operator| i32::from(encode::operator(*operator)) == condition.operator);
-    if operator.is_none() {
-        let value = condition.operator.to_string();
-        to.add(
-            at(RulePart::Operator),
-            &value,
-            Constraint::Unknown(OPERATORS),
-        );
+    match condition.operator {
+        0 => to.add(at(RulePart::Operator), "", Constraint::Required),
+        odd if operator.is_none() => {
+            let unknown = Constraint::Unknown(OPERATORS);
+            to.add(at(RulePart::Operator), &odd.to_string(), unknown);
+        }
+        _ => {}
     }
     let operands = condition.operands.iter();
     let operands = operands.map(|one| operand(at(RulePart::Operand), one));
@@ -568,7 +577,8 @@ fn mutation(
 ) -> Option<Mutation> {
     use pb::child_mutation::Operation;
     let Some(operation) = mutation.operation else {
-        to.add(format!("mutations[{at}]"), "", Constraint::Required);
+        let form = "set to one of append, insert, remove, move_range, move_ids, reorder, replace";
+        to.add(format!("mutations[{at}]"), "", Constraint::Malformed(form));
         return None;
     };
     let at = |field: &str| format!("mutations[{at}].{field}");
@@ -676,7 +686,10 @@ fn position(
             let id = list.parse_id(format!("{field}.after_id"), &id);
             id.map(Position::After)
         }
-        None => Err(Violation::new(field, "", Constraint::Required)),
+        None => {
+            let form = Constraint::Malformed("set to one of index, before_id, after_id");
+            Err(Violation::new(field, "", form))
+        }
     };
     to.take(parsed)
 }

@@ -245,7 +245,8 @@ fn text(
     let (texts, keywords) = decode::texts(&from.texts, limits, violations);
     for (locale, mask) in masks {
         if mask.paths.is_empty() {
-            violations.add("text_masks", locale.as_str(), Constraint::Required);
+            let form = Constraint::Malformed("given at least one path");
+            violations.add("text_masks", locale.as_str(), form);
         }
         for path in mask.paths.iter().collect::<BTreeSet<_>>() {
             let is_all = path == "*";

@@ -40,7 +40,8 @@ pub(super) struct Limits {
 /// Reads the body of a request; empty if its route does not use the body.
 ///
 /// # Errors
-/// If the body exceeds a limit, or is not received completely.
+/// If the body exceeds a limit, is not received completely, or is not used by the route: to ignore it
+/// could drop a precondition.
 pub(super) async fn json(
     route: &Route<'_>,
     headers: &HeaderMap,
@@ -48,7 +49,13 @@ pub(super) async fn json(
     limits: Limits,
 ) -> Result<Bytes, Refused> {
     match route.binding.content {
-        Content::None => Ok(Bytes::new()),
+        Content::None => match body::bytes(headers, body, limits.body).await?.trim_ascii() {
+            b"" | b"{}" => Ok(Bytes::new()),
+            _ => {
+                let problem = "is not allowed: this method has only parameters and headers";
+                Err(invalid("body", problem))
+            }
+        },
         Content::Message | Content::Field(_) => {
             Ok(body::json(headers, body, limits.body, limits.items).await?)
         }

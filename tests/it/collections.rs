@@ -290,6 +290,7 @@ async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Eng
     let mut client = server.grpc().await;
     let title = || pb::condition::Target::Field(pb::ProductField::Title.into());
     let long = pb::condition::Target::AttributePath("x".repeat(256));
+    let none = pb::condition::Target::AttributePath(String::new());
     let late = prost_types::Timestamp {
         seconds: 253_402_300_800,
         nanos: 0,
@@ -300,11 +301,26 @@ async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Eng
     let ages = ages.map(|(seconds, nanos)| {
         let age = Value::Duration(prost_types::Duration { seconds, nanos });
         let rule = compare(created(), Operator::OlderThan, vec![age]);
-        let problem = format!("\"{seconds} s and {nanos} ns\" must be a duration");
+        let nanos = if nanos == 0 {
+            "".into()
+        } else {
+            format!(" and {nanos}ns")
+        };
+        let problem = format!("\"{seconds}s{nanos}\" must be a duration from 0s to 3153600000s");
         (rule, "operands", problem)
     });
     let others = [
         (compare(long, Operator::IsSet, vec![]), "field", "256 char"),
+        (
+            compare(none, Operator::IsSet, vec![]),
+            "field",
+            "must be set: an attribute_path is",
+        ),
+        (
+            compare(title(), Operator::Unspecified, vec![text()]),
+            "operator",
+            "is required",
+        ),
         (
             compare(title(), Operator::In, vec![text(); 251]),
             "operands",
@@ -318,7 +334,7 @@ async fn invalid_conditions_are_rejected(#[values(Sqlite, Postgres)] engine: Eng
         (
             compare(created(), Operator::Equals, vec![Value::Time(late)]),
             "operands",
-            "\"253402300800 s and 0 ns\" must be a time",
+            "\"253402300800s\" must be a time",
         ),
     ];
     let others = others.map(|(rule, part, problem)| (rule, part, problem.to_owned()));

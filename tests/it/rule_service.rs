@@ -919,7 +919,8 @@ async fn rules_are_managed_over_json(#[values(Sqlite, Postgres)] engine: Engine)
     assert_eq!(verdict["values"], json!(["8"]));
     let (status, response) = post("rules:preview", json!({"rules": {"root": {}}})).await;
     assert_eq!(status, 400);
-    assert_eq!(response["message"], "rules.root: is required");
+    let told = "rules.root: must be set to one of all_of, any_of, none_of, condition";
+    assert_eq!(response["message"], told);
 }
 
 #[rstest]

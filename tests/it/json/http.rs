@@ -385,6 +385,12 @@ async fn etags_are_supported_in_headers(#[values(Sqlite, Postgres)] engine: Engi
         status_and_body(delete.header("if-match", &written)).await.0,
         412
     );
+    // A body that the method does not have is rejected, too: it could contain an etag.
+    let delete = || send(&server, "DELETE", "/v1/collections/a");
+    let (status, error) = status_and_body(delete().json(&json!({"etag": "1"}))).await;
+    assert_eq!((status, violations(&error)[0].0), (400, "body"));
+    let (status, _) = status_and_body(delete().json(&json!({})).header("if-match", "\"1\"")).await;
+    assert_eq!(status, 412);
     // A precondition that the method does not support is rejected, and not ignored.
     let unsupported = create(&server, "b").header("if-match", &written);
     assert_eq!(
