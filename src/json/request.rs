@@ -8,6 +8,7 @@ use http::{
     header::{IF_MATCH, IF_NONE_MATCH},
     request::Parts,
 };
+use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
 use serde_path_to_error::{Path, Segment};
@@ -49,6 +50,7 @@ pub(super) async fn json(
     limits: Limits,
 ) -> Result<Bytes, Refused> {
     match route.binding.content {
+        Content::None if body.is_end_stream() => Ok(Bytes::new()),
         Content::None => match body::bytes(headers, body, limits.body).await?.trim_ascii() {
             b"" | b"{}" => Ok(Bytes::new()),
             _ => {
@@ -125,13 +127,11 @@ fn malformed(
     let kind = kind_at(of, &path);
     let path = path.to_string();
     let path = if path == "." { "" } else { &path };
-    // A path that begins with an index is that of a list.
-    let dot = |before: &str, after: &str| match after.chars().next() {
-        None | Some('[') => "",
-        Some(_) if before.is_empty() => "",
-        Some(_) => ".",
+    let mut field = if place.is_empty() || path.is_empty() || path.starts_with('[') {
+        format!("{place}{path}")
+    } else {
+        format!("{place}.{path}")
     };
-    let mut field = format!("{place}{}{path}", dot(place, path));
     if let Some(unknown) = unknown_name(&error.to_string()) {
         let dot = if field.is_empty() { "" } else { "." };
         field = format!("{field}{dot}{unknown}");
