@@ -14,7 +14,7 @@ mod rest;
 mod unread;
 mod wire;
 
-/// The maximum duration of a request to `/livez`.
-const LIVE: std::time::Duration = std::time::Duration::from_millis(500);
+/// The maximum duration of a request to `/livez`: the default timeout of a Kubernetes probe.
+const LIVE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The maximum p99 duration of another tenant's requests.
 const OTHERS: std::time::Duration = std::time::Duration::from_secs(1);
