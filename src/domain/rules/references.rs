@@ -90,7 +90,6 @@ impl FromIterator<(CollectionId, CollectionId)> for References {
 /// The length of the longest path from each collection; without those from which a path leads into a
 /// cycle. `back` has the same references as `next`, in the other direction.
 fn lengths<'a>(next: &Next<'a>, back: &Next<'a>) -> BTreeMap<&'a CollectionId, usize> {
-    let of = |all: &Next<'a>, id| all.get(id).cloned().unwrap_or_default();
     // How many references of each collection lead to one that is not reached yet.
     let mut left: BTreeMap<_, _> = next.iter().map(|(id, all)| (*id, all.len())).collect();
     let ends = back.keys().filter(|id| !next.contains_key(*id));
@@ -98,7 +97,7 @@ fn lengths<'a>(next: &Next<'a>, back: &Next<'a>) -> BTreeMap<&'a CollectionId, u
     let mut at: Vec<_> = lengths.keys().copied().collect();
     // A collection is reached when all that it leads to are, so after its longest path.
     for length in 1.. {
-        let before = at.into_iter().flat_map(|id| of(back, id));
+        let before = at.iter().filter_map(|id| back.get(id)).flatten().copied();
         let reached = before.filter(|id| {
             let count = left.entry(id).or_default();
             *count -= 1;
